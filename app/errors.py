@@ -1,0 +1,129 @@
+"""Everything that can go wrong, as one tree.
+
+Each class knows its HTTP status; its docstring is its default message.
+
+GatewayError                    500
+├── BadRequest                  400
+├── Unauthorized                401
+├── Forbidden                   403
+├── NotFound                    404
+├── SettingsError               500   the process refuses to start
+└── VendorError                 502   the vendor was asked, and this came of it
+    ├── VendorRefused           400   the vendor says the request is wrong
+    │   └── GrantRefused        400   a code or a refresh token that the vendor does not take
+    ├── VendorUnauthorized      401   the vendor does not take the account's token
+    │   └── GrantRevoked        401   nor its refresh token: only its owner can connect it again
+    ├── VendorForbidden         403   the account may not do this at the vendor
+    ├── VendorNotFound          404
+    ├── VendorThrottled         429   too many requests; `retry_after` says how long to wait
+    └── VendorUnavailable       502   no answer, half an answer, or a server error
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+MESSAGE_LIMIT = 500  # characters of a vendor's own words that are kept
+
+
+class GatewayError(Exception):
+    """An unexpected error occurred."""
+
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str | None = None) -> None:
+        self.message = message or (type(self).__doc__ or "").strip()
+        super().__init__(self.message)
+
+
+class BadRequest(GatewayError):
+    """An invalid value was used for a parameter."""
+
+    status = 400
+
+
+class Unauthorized(GatewayError):
+    """Invalid Organization or User secret, or invalid Element token provided."""
+
+    status = 401
+
+
+class Forbidden(GatewayError):
+    """This is not allowed."""
+
+    status = 403
+
+
+class NotFound(GatewayError):
+    """The requested resource was not found."""
+
+    status = 404
+
+
+class SettingsError(GatewayError):
+    """The settings contradict each other."""
+
+
+class VendorError(GatewayError):
+    """The vendor answered in a way that was not expected.
+
+    `provider_message` is the vendor's own text, `vendor_status` its HTTP status (None when it did not
+    answer), `retry_after` the seconds it asked us to wait.
+    """
+
+    status = 502
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        provider_message: str | None = None,
+        vendor_status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip().splitlines()[0])
+        self.provider_message = provider_message[:MESSAGE_LIMIT] if provider_message else None
+        self.vendor_status = vendor_status
+        self.retry_after = retry_after
+
+
+class VendorRefused(VendorError):
+    """The vendor refused the request."""
+
+    status = 400
+
+
+class GrantRefused(VendorRefused):
+    """The vendor refused the authorization code or the refresh token."""
+
+
+class VendorUnauthorized(VendorError):
+    """The vendor does not accept the token of this account; authenticate the instance again."""
+
+    status = 401
+
+
+class GrantRevoked(VendorUnauthorized):
+    """The vendor no longer accepts the grant of this account; authenticate the instance again."""
+
+
+class VendorForbidden(VendorError):
+    """The vendor does not allow this to the connected account."""
+
+    status = 403
+
+
+class VendorNotFound(VendorError):
+    """The vendor does not know what was asked for."""
+
+    status = 404
+
+
+class VendorThrottled(VendorError):
+    """The vendor limits the rate of requests; try again later."""
+
+    status = 429
+
+
+class VendorUnavailable(VendorError):
+    """The vendor could not be reached or failed to answer."""

@@ -1,0 +1,259 @@
+"""Every setting, with its unit and its reason. `docs/settings.md` is written from here."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import URL, make_url
+
+from app.backoff import RetryPlan
+from app.errors import SettingsError
+
+PREFIX = "GATEWAY_"
+
+
+def _plain_seconds(value: object) -> object:
+    with suppress(ValueError):
+        return float(value) if isinstance(value, str) else value
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_plain_seconds)]
+
+
+class Settings(BaseSettings):
+    """What an operator can set, as environment variables or in a file `.env`."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
+
+    # Where it listens and what it writes
+    host: str = Field("127.0.0.1", description="Address that the API listens on.")
+    port: int = Field(8080, ge=0, le=65535, description="TCP port that the API listens on.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe log line that is written."
+    )
+    log_format: Literal["text", "json"] = Field("text", description="One line per event as text or as JSON.")
+
+    # Store
+    database_url: SecretStr = Field(
+        SecretStr("sqlite:///data/gateway.db"),
+        description="`sqlite:///path` for the embedded database, `postgresql://user:password@host/name` "
+        "for many processes.",
+    )
+    database_connections: int = Field(10, ge=2, description="Open database connections per process, at most.")
+    database_timeout: Duration = Field(
+        timedelta(seconds=30),
+        description="Longest wait for a database lock or connection, in seconds.",
+    )
+    migrate_on_start: bool = Field(
+        True, description="Bring the schema to the newest version at start; processes take turns."
+    )
+    encryption_keys: SecretStr | None = Field(
+        None,
+        description="Keys that seal tokens and secrets at rest: 32 bytes each in base64, comma-separated, "
+        "newest first (`gateway key` prints one). Required on PostgreSQL; on SQLite a key "
+        "file `gateway.key` is made beside the database when this is empty.",
+    )
+
+    # Vendors
+    provider_base_urls: dict[str, str] = Field(
+        {},
+        description="Base URL per element key as JSON, where it is not the vendor's public one "
+        '(a government host, the sandbox): `{"egnyte": "https://{subdomain}.egnytegov.com"}`.',
+    )
+    vendor_timeout: Duration = Field(
+        timedelta(seconds=20), description="Longest silence of a vendor within one request, in seconds."
+    )
+    vendor_budget: Duration = Field(
+        timedelta(seconds=40),
+        description="Longest time one call of a client may spend at the vendor, waits for its rate limit "
+        "and retries included, in seconds.",
+    )
+    vendor_connections: int = Field(
+        200, ge=1, description="Open connections to vendors per process, at most."
+    )
+
+    # Poller
+    poll_interval: Duration = Field(
+        timedelta(minutes=15),
+        description="Time between two polls of an account that names no `event.poller.refresh_interval`, "
+        "in seconds.",
+    )
+    poll_interval_floor: Duration = Field(
+        timedelta(minutes=1),
+        description="Shortest `event.poller.refresh_interval` that is honoured, in seconds; shorter ones "
+        "are lengthened to it.",
+    )
+    poll_concurrency: int = Field(
+        32, ge=1, description="Accounts that one worker polls at the same time; most of a poll is waiting."
+    )
+    poll_timeout: Duration = Field(
+        timedelta(seconds=60), description="Longest time one page of changes may take, in seconds."
+    )
+    poll_lease: Duration = Field(
+        timedelta(seconds=90),
+        description="Time for which a worker holds an account; after a crash another worker takes over "
+        "when it has passed. In seconds; longer than GATEWAY_POLL_TIMEOUT.",
+    )
+    poll_backoff_longest: Duration = Field(
+        timedelta(hours=1), description="Longest rest of an account whose vendor keeps failing, in seconds."
+    )
+
+    # Dispatcher
+    callback_timeout: Duration = Field(
+        timedelta(seconds=15), description="Longest time one POST to a callback may take, in seconds."
+    )
+    callback_turn: Duration = Field(
+        timedelta(seconds=5),
+        description="Time within one lease during which new POSTs to a callback are started, in seconds.",
+    )
+    callback_lease: Duration = Field(
+        timedelta(seconds=30),
+        description="Time for which a worker holds a callback; after a crash another worker takes over when "
+        "it has passed. In seconds; longer than GATEWAY_CALLBACK_TURN and GATEWAY_CALLBACK_TIMEOUT together.",
+    )
+    callback_concurrency: int = Field(
+        16, ge=1, description="POSTs in flight to one callback, at most: the cap that spares its receiver."
+    )
+    callback_batch: int = Field(
+        200, ge=1, description="Deliveries that one lease of a callback reads, at most; bounds memory."
+    )
+    callbacks_at_once: int = Field(
+        128,
+        ge=2,
+        description="Callbacks that one worker serves at once; slow or failing ones get half of the places at most.",
+    )
+    callback_retry: RetryPlan = Field(
+        RetryPlan.NINE,
+        description="Retries of a failed delivery: `9x4` is 9 of them after 4^x seconds (4 s .. 72.8 h), "
+        "`5x8` is 5 after 8^x seconds (8 s .. 9.1 h).",
+    )
+    callback_allowed_networks: list[IPv4Network | IPv6Network] = Field(
+        [],
+        description="Networks that are not public and that callbacks may nevertheless live in, as JSON: "
+        '`["10.0.0.0/8"]`.',
+    )
+
+    # Workers
+    worker_idle: Duration = Field(
+        timedelta(seconds=1),
+        description="Longest sleep of an idle worker before it looks for due work again, in seconds.",
+    )
+    drain_timeout: Duration = Field(
+        timedelta(seconds=30),
+        description="Time that a stopping worker gives to what is in flight, in seconds; longer than "
+        "GATEWAY_CALLBACK_TIMEOUT.",
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        """Refuses values that contradict each other, with a sentence that names both settings."""
+        self._must_exceed("poll_lease", "poll_timeout")
+        self._must_exceed("drain_timeout", "callback_timeout")
+        self._must_exceed("poll_timeout", "vendor_timeout")
+        self._must_exceed("vendor_budget", "vendor_timeout")
+        if self.callback_lease <= self.callback_turn + self.callback_timeout:
+            raise ValueError(
+                f"GATEWAY_CALLBACK_LEASE ({_seconds(self.callback_lease)}) must be longer than "
+                f"GATEWAY_CALLBACK_TURN ({_seconds(self.callback_turn)}) and GATEWAY_CALLBACK_TIMEOUT "
+                f"({_seconds(self.callback_timeout)}) together: a lease that ends while a POST is in flight "
+                "would let two workers send it"
+            )
+        if self.poll_interval < self.poll_interval_floor:
+            raise ValueError(
+                f"GATEWAY_POLL_INTERVAL ({_seconds(self.poll_interval)}) must not be shorter than "
+                f"GATEWAY_POLL_INTERVAL_FLOOR ({_seconds(self.poll_interval_floor)})"
+            )
+        if not self.embedded and self.encryption_keys is None:
+            raise ValueError(
+                "GATEWAY_ENCRYPTION_KEYS is required when GATEWAY_DATABASE_URL is a PostgreSQL database, "
+                "because all processes must share the key; `gateway key` prints a fresh one"
+            )
+        return self
+
+    def _must_exceed(self, longer: str, shorter: str) -> None:
+        one, other = getattr(self, longer), getattr(self, shorter)
+        if one <= other:
+            raise ValueError(
+                f"{PREFIX}{longer.upper()} ({_seconds(one)}) must be longer than "
+                f"{PREFIX}{shorter.upper()} ({_seconds(other)})"
+            )
+
+    @property
+    def database(self) -> URL:
+        """The URL with the async driver that the store uses for this kind of database."""
+        url = make_url(self.database_url.get_secret_value())
+        kind = url.get_backend_name()
+        drivers = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+        if kind not in drivers:
+            raise SettingsError(f"GATEWAY_DATABASE_URL: {kind} is neither sqlite nor postgresql")
+        return url.set(drivername=drivers[kind])
+
+    @property
+    def embedded(self) -> bool:
+        return self.database.get_backend_name() == "sqlite"
+
+    @property
+    def key_file(self) -> Path:
+        """Where the embedded database keeps its key."""
+        return Path(self.database.database or "data/gateway.db").parent / "gateway.key"
+
+
+def load(**overrides: object) -> Settings:
+    """Reads the environment. Raises SettingsError with one sentence per mistake, never with a secret."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise SettingsError(
+            "; ".join(_sentence(item["loc"], item["msg"]) for item in error.errors())
+        ) from None
+
+
+def as_markdown() -> str:
+    """The page `docs/settings.md`."""
+    rows = [
+        f"| `{PREFIX}{name.upper()}` | {_shown(field.default)} | {field.description} |"
+        for name, field in Settings.model_fields.items()
+    ]
+    head = [
+        "# Settings",
+        "",
+        "Environment variables, or lines of a file `.env` in the working directory. A duration is a number",
+        "of seconds or an ISO 8601 duration (`PT15M`). `python -m app settings` writes this page.",
+        "",
+        "| variable | default | meaning |",
+        "|---|---|---|",
+    ]
+    return "\n".join([*head, *rows, ""])
+
+
+def _sentence(location: tuple[int | str, ...], message: str) -> str:
+    text = message.removeprefix("Value error, ")
+    return f"{PREFIX}{str(location[0]).upper()}: {text}" if location else text
+
+
+def _seconds(value: timedelta) -> str:
+    return f"{value.total_seconds():g} s"
+
+
+def _shown(default: object) -> str:
+    match default:
+        case None:
+            return ""
+        case timedelta():
+            return f"`{default.total_seconds():g}`"
+        case SecretStr():
+            return f"`{default.get_secret_value()}`"
+        case dict() | list():
+            return f"`{json.dumps(default)}`"
+        case bool():
+            return f"`{str(default).lower()}`"
+        case _:
+            return f"`{default}`"
