@@ -1,0 +1,96 @@
+"""The database: one engine per process, two scopes: `write` is a transaction, `read` is a look."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+_READ_ONLY = "gateway_read_only"
+
+
+def _dumps(value: object) -> str:
+    return orjson.dumps(value).decode()
+
+
+class Database:
+    """Opens connections to SQLite or PostgreSQL, whichever the URL names.
+
+    On SQLite a write transaction begins IMMEDIATE, so that it waits for its turn at the start and can
+    never fail half-way for want of the lock; within this process the turns are taken on a lock of our
+    own, which wakes the next one at once where SQLite would sleep and try again.
+    """
+
+    def __init__(
+        self, url: URL, *, connections: int = 10, timeout: timedelta = timedelta(seconds=30)
+    ) -> None:
+        self.embedded = url.get_backend_name() == "sqlite"
+        if self.embedded and url.database:
+            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        self.engine = create_async_engine(
+            url,
+            json_serializer=_dumps,
+            json_deserializer=orjson.loads,
+            pool_size=connections,
+            max_overflow=0,
+            pool_timeout=timeout.total_seconds(),
+            pool_pre_ping=not self.embedded,
+            connect_args=_connect_args(self.embedded, timeout),
+            hide_parameters=True,
+        )
+        self._reader: AsyncEngine = self.engine.execution_options(**{_READ_ONLY: True})
+        self._turn = asyncio.Lock()
+        if self.embedded:
+            event.listen(self.engine.sync_engine, "connect", _set_pragmas)
+            event.listen(self.engine.sync_engine, "begin", _begin)
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction: committed at the end, rolled back by an exception. No network call inside."""
+        if not self.embedded:
+            async with self.engine.begin() as connection:
+                yield connection
+            return
+        async with self._turn, self.engine.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for queries; it waits for no writer."""
+        async with self._reader.connect() as connection:
+            yield connection
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+def _connect_args(embedded: bool, timeout: timedelta) -> dict[str, Any]:
+    if embedded:
+        return {"timeout": timeout.total_seconds()}
+    milliseconds = str(int(timeout.total_seconds() * 1000))
+    return {
+        "timeout": timeout.total_seconds(),
+        "server_settings": {"application_name": "elements-gateway", "lock_timeout": milliseconds},
+    }
+
+
+def _set_pragmas(connection: Any, _record: object) -> None:
+    """WAL lets readers and the writer work at once; FULL survives a power cut, not only a crash."""
+    connection.isolation_level = None  # the driver opens no transactions of its own
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    mode = "DEFERRED" if connection.get_execution_options().get(_READ_ONLY) else "IMMEDIATE"
+    connection.exec_driver_sql(f"BEGIN {mode}")

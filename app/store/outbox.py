@@ -1,0 +1,233 @@
+"""The outbox: subscriptions, notifications, and their deliveries to callbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import bindparam, case, func, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.store import leases
+from app.store.leases import Lease
+from app.store.tables import (
+    Callback,
+    Delivery,
+    DeliveryStatus,
+    Notification,
+    Subscription,
+    UtcDateTime,
+    table,
+)
+
+_callbacks, _subscriptions = table(Callback), table(Subscription)
+_notifications, _deliveries = table(Notification), table(Delivery)
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A delivery that is due, with all that its POST needs."""
+
+    delivery_id: int
+    subscription_id: int
+    notification_id: int
+    attempts: int
+    body: bytes
+    active: bool
+    sealed: bytes | None
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What came of one attempt. Without `due_at` the delivery is over: delivered, or queued for its owner."""
+
+    delivery_id: int
+    status: DeliveryStatus
+    attempts: int
+    due_at: datetime | None
+    last_status: int | None
+    last_error: str | None
+
+
+async def callback_id(connection: AsyncConnection, *, account_id: int, url: str) -> int:
+    """The callback of this account with this URL, made if it is new."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(_callbacks).values(account_id=account_id, url=url, slow=False)
+    same = statement.on_conflict_do_update(index_elements=["account_id", "url"], set_={"url": url})
+    return int((await connection.execute(same.returning(_callbacks.c.id))).scalar_one())
+
+
+async def subscribe(connection: AsyncConnection, **values: Any) -> int:
+    """Writes a subscription and answers its id."""
+    done = await connection.execute(insert(_subscriptions).values(active=True, **values))
+    return int(done.inserted_primary_key[0])  # type: ignore[index]
+
+
+def row_name(subscription_id: int) -> str:
+    """The name that the sealed key of a subscription is bound to."""
+    return f"subscription/{subscription_id}"
+
+
+async def seal_subscription(connection: AsyncConnection, subscription_id: int, sealed: bytes) -> None:
+    await connection.execute(
+        update(_subscriptions).where(_subscriptions.c.id == subscription_id).values(sealed=sealed)
+    )
+
+
+async def subscriptions_of(connection: AsyncConnection, instance_id: int) -> list[Subscription]:
+    rows = await connection.execute(
+        select(_subscriptions)
+        .where(_subscriptions.c.instance_id == instance_id)
+        .order_by(_subscriptions.c.id)
+    )
+    return [Subscription(**row) for row in rows.mappings()]
+
+
+async def append(
+    connection: AsyncConnection,
+    notifications: Sequence[Notification],
+    deliveries: Sequence[Delivery],
+    *,
+    now: datetime,
+) -> None:
+    """Stores notifications with their deliveries and makes the callbacks of these due.
+
+    The callback rows are always written, even where that changes nothing: `finish_turn` locks the same
+    row before it looks for what is left, so one of the two always sees the other.
+    """
+    if not notifications:
+        return
+    await connection.execute(insert(_notifications), [item.model_dump() for item in notifications])
+    if not deliveries:
+        return
+    await connection.execute(insert(_deliveries), [item.model_dump() for item in deliveries])
+    due = {item.callback_id for item in deliveries if item.due_at}
+    sooner = or_(_callbacks.c.due_at.is_(None), _callbacks.c.due_at > now)
+    await connection.execute(
+        update(_callbacks)
+        .where(_callbacks.c.id.in_(due))
+        .values(due_at=case((sooner, bindparam("now", now, UtcDateTime)), else_=_callbacks.c.due_at))
+    )
+
+
+async def claim_callbacks(
+    connection: AsyncConnection, *, limit: int, slow_limit: int, now: datetime, lease: timedelta
+) -> list[Callback]:
+    """Takes at most `limit` callbacks with due deliveries, at most `slow_limit` of them such that were slow
+    or failing the last time: they cannot take all the places of the healthy ones."""
+    rows = await leases.claim(
+        connection, Callback, limit=limit, now=now, lease=lease, where=[_callbacks.c.slow.is_(False)]
+    )
+    rest = min(limit - len(rows), slow_limit)
+    if rest > 0:
+        rows += await leases.claim(
+            connection, Callback, limit=rest, now=now, lease=lease, where=[_callbacks.c.slow.is_(True)]
+        )
+    return [Callback(**row) for row in rows]
+
+
+async def pending(
+    connection: AsyncConnection, callback_id: int, *, limit: int, now: datetime
+) -> list[Pending]:
+    """At most `limit` due deliveries of a callback that the caller holds, the longest due first."""
+    statement = (
+        select(
+            _deliveries.c.id,
+            _deliveries.c.subscription_id,
+            _deliveries.c.notification_id,
+            _deliveries.c.attempts,
+            _notifications.c.body,
+            _subscriptions.c.active,
+            _subscriptions.c.sealed,
+        )
+        .join(_notifications, _notifications.c.id == _deliveries.c.notification_id)
+        .join(_subscriptions, _subscriptions.c.id == _deliveries.c.subscription_id)
+        .where(_deliveries.c.callback_id == callback_id, _deliveries.c.due_at <= now)
+        .order_by(_deliveries.c.due_at, _deliveries.c.id)
+        .limit(limit)
+    )
+    return [Pending(*row) for row in await connection.execute(statement)]
+
+
+async def finish_turn(
+    connection: AsyncConnection,
+    lease: Lease,
+    settlements: Sequence[Settlement],
+    ended: Mapping[int, str],
+    *,
+    slow: bool,
+    now: datetime,
+) -> bool:
+    """Writes what came of a turn's attempts and lets the callback go; it is due when its next delivery is.
+
+    `ended` are the subscriptions to deactivate, with the reasons. False, and nothing written, when the
+    lease was lost: another worker sends these deliveries again.
+    """
+    if not await leases.settle(connection, Callback, lease, slow=slow):
+        return False
+    await _write_settlements(connection, settlements, now)
+    for subscription_id, reason in ended.items():
+        await _deactivate(connection, lease.row_id, subscription_id, reason, now)
+    earliest = (
+        select(func.min(_deliveries.c.due_at))
+        .where(_deliveries.c.callback_id == lease.row_id, _deliveries.c.due_at.is_not(None))
+        .scalar_subquery()
+    )
+    await connection.execute(
+        update(_callbacks).where(_callbacks.c.id == lease.row_id).values(due_at=earliest)
+    )
+    return True
+
+
+async def _write_settlements(
+    connection: AsyncConnection, settlements: Sequence[Settlement], now: datetime
+) -> None:
+    if not settlements:
+        return
+    statement = (
+        update(_deliveries)
+        .where(_deliveries.c.id == bindparam("delivery_id"))
+        .values(
+            status=bindparam("to_status"),
+            attempts=bindparam("made"),
+            due_at=bindparam("next_due_at"),
+            last_status=bindparam("answered"),
+            last_error=bindparam("failed"),
+            updated_at=now,
+        )
+    )
+    rows = [
+        {
+            "delivery_id": item.delivery_id,
+            "to_status": item.status,
+            "made": item.attempts,
+            "next_due_at": item.due_at,
+            "answered": item.last_status,
+            "failed": item.last_error,
+        }
+        for item in settlements
+    ]
+    await connection.execute(statement, rows)
+
+
+async def _deactivate(
+    connection: AsyncConnection, callback_id: int, subscription_id: int, reason: str, now: datetime
+) -> None:
+    """Ends the pushing of a subscription; what it still has to deliver is queued, never dropped."""
+    await connection.execute(
+        update(_subscriptions)
+        .where(_subscriptions.c.id == subscription_id)
+        .values(active=False, inactive_reason=reason)
+    )
+    await connection.execute(
+        update(_deliveries)
+        .where(
+            _deliveries.c.callback_id == callback_id,
+            _deliveries.c.due_at.is_not(None),
+            _deliveries.c.subscription_id == subscription_id,
+        )
+        .values(status=DeliveryStatus.QUEUED, due_at=None, updated_at=now)
+    )

@@ -1,0 +1,90 @@
+"""Pollers: which account is read next, and how far it was read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.store import leases
+from app.store.leases import Lease
+from app.store.tables import Poller, table
+
+_pollers = table(Poller)
+
+
+async def create(connection: AsyncConnection, **values: Any) -> None:
+    """Starts the polling of one resource of an instance."""
+    await connection.execute(insert(_pollers).values(failures=0, **values))
+
+
+async def claim_due(
+    connection: AsyncConnection, *, limit: int, now: datetime, lease: timedelta
+) -> list[Poller]:
+    """Takes at most `limit` due pollers for as long as `lease`; see `leases.claim`."""
+    rows = await leases.claim(connection, Poller, limit=limit, now=now, lease=lease)
+    return [Poller(**row) for row in rows]
+
+
+async def of_instances(connection: AsyncConnection, instance_ids: Sequence[int]) -> dict[int, list[Poller]]:
+    """The pollers of these instances, to show how they fare."""
+    found: dict[int, list[Poller]] = {}
+    if instance_ids:
+        rows = await connection.execute(
+            select(_pollers).where(_pollers.c.instance_id.in_(instance_ids)).order_by(_pollers.c.id)
+        )
+        for row in rows.mappings():
+            found.setdefault(row["instance_id"], []).append(Poller(**row))
+    return found
+
+
+async def advance(
+    connection: AsyncConnection, lease: Lease, *, cursor: str, now: datetime, leased_until: datetime
+) -> bool:
+    """Moves the cursor behind a stored page and goes on holding. False when the lease was lost."""
+    return await leases.keep(
+        connection, Poller, lease, cursor=cursor, leased_until=leased_until, **_success(now)
+    )
+
+
+async def finish(
+    connection: AsyncConnection, lease: Lease, *, cursor: str, now: datetime, due_at: datetime
+) -> bool:
+    """Moves the cursor behind the last page and sets the next due time. False when the lease was lost."""
+    return await leases.settle(connection, Poller, lease, cursor=cursor, due_at=due_at, **_success(now))
+
+
+async def fail(
+    connection: AsyncConnection,
+    lease: Lease,
+    *,
+    failures: int,
+    error: str,
+    now: datetime,
+    due_at: datetime | None,
+) -> bool:
+    """Notes a failure; the cursor stays. Without `due_at` the polling stops until it is enabled again."""
+    return await leases.settle(
+        connection, Poller, lease, failures=failures, error=error, error_at=now, due_at=due_at
+    )
+
+
+async def record_gap(
+    connection: AsyncConnection, lease: Lease, *, since: datetime | None, until: datetime
+) -> None:
+    """Notes that the vendor no longer had the events between these times."""
+    await connection.execute(
+        update(_pollers).where(leases.held(Poller, lease)).values(gap_from=since, gap_to=until)
+    )
+
+
+async def release(connection: AsyncConnection, lease: Lease) -> bool:
+    """Lets the row go as it is: it stays due."""
+    return await leases.settle(connection, Poller, lease)
+
+
+def _success(now: datetime) -> dict[str, Any]:
+    return {"polled_at": now, "failures": 0, "error": None, "error_at": None}
