@@ -1,0 +1,141 @@
+"""CEQL, the `where` of Cloud Elements: parsed into a predicate over rows."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from lark import Lark, Token, Transformer
+from lark.exceptions import UnexpectedInput, VisitError
+
+from app.errors import BadRequest
+
+Row = Mapping[str, Any]
+Predicate = Callable[[Row], bool]
+
+_GRAMMAR = r"""
+    ?start: either
+    ?either: both ("OR"i both)*
+    ?both: term ("AND"i term)*
+    ?term: "(" either ")"
+         | field OPERATOR value            -> compare
+         | field "LIKE"i STRING            -> like
+         | field "IN"i "(" value ("," value)* ")"  -> within
+         | field "IS"i "NULL"i             -> is_null
+         | field "IS"i "NOT"i "NULL"i      -> is_not_null
+    field: NAME | QUOTED_NAME
+    value: STRING | NUMBER | BOOLEAN
+    OPERATOR: "!=" | "<=" | ">=" | "=" | "<" | ">"
+    BOOLEAN.2: /(true|false)\b/i
+    NAME: /[A-Za-z_][A-Za-z0-9_.]*/
+    QUOTED_NAME: /`[^`]+`/
+    STRING: /'(''|[^'])*'/
+    NUMBER: /[+-]?\d+(\.\d+)?/
+    %ignore /\s+/
+"""
+
+_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    ">": operator.gt,
+    "<=": operator.le,
+    ">=": operator.ge,
+}
+_LONGEST = 4000  # characters; a longer condition is refused before it is parsed
+
+
+def compile_where(text: str, fields: Collection[str]) -> Predicate:
+    """A predicate over rows that have `fields`. Raises BadRequest that says where the text goes wrong.
+
+    Values compare as times where both sides are times, as numbers where both are numbers, and else as
+    text. A field that a row lacks satisfies IS NULL and nothing else.
+    """
+    if len(text) > _LONGEST:
+        raise BadRequest(f"where: is longer than {_LONGEST} characters")
+    try:
+        predicate: Predicate = _Compiler(fields).transform(_parser.parse(text))
+    except UnexpectedInput as error:
+        raise BadRequest(f"where: not understood at position {error.pos_in_stream or 0}") from None
+    except VisitError as error:
+        raise error.orig_exc from None
+    return predicate
+
+
+class _Compiler(Transformer[Token, Predicate]):
+    def __init__(self, fields: Collection[str]) -> None:
+        super().__init__()
+        self._fields = fields
+
+    def either(self, terms: list[Predicate]) -> Predicate:
+        return lambda row: any(term(row) for term in terms)
+
+    def both(self, terms: list[Predicate]) -> Predicate:
+        return lambda row: all(term(row) for term in terms)
+
+    def field(self, tokens: list[Token]) -> str:
+        name = str(tokens[0]).strip("`")
+        if name not in self._fields:
+            raise BadRequest(f"where: unknown field '{name}'; known are {', '.join(sorted(self._fields))}")
+        return name
+
+    def value(self, tokens: list[Token]) -> str:
+        return _unquoted(tokens[0])
+
+    def compare(self, parts: list[Any]) -> Predicate:
+        name, sign, wanted = parts
+        return lambda row: row.get(name) is not None and _compare(_OPERATORS[sign], row[name], wanted)
+
+    def like(self, parts: list[Any]) -> Predicate:
+        name, pattern = parts
+        form = ".*".join(re.escape(piece) for piece in _unquoted(pattern).split("%"))
+        expression = re.compile(form, re.IGNORECASE | re.DOTALL)
+        return lambda row: row.get(name) is not None and bool(expression.fullmatch(str(row[name])))
+
+    def within(self, parts: list[Any]) -> Predicate:
+        name, *wanted = parts
+        return lambda row: (
+            row.get(name) is not None and any(_compare(operator.eq, row[name], value) for value in wanted)
+        )
+
+    def is_null(self, parts: list[Any]) -> Predicate:
+        return lambda row: row.get(parts[0]) is None
+
+    def is_not_null(self, parts: list[Any]) -> Predicate:
+        return lambda row: row.get(parts[0]) is not None
+
+
+def _unquoted(token: Token) -> str:
+    return token[1:-1].replace("''", "'") if token.type == "STRING" else str(token)
+
+
+def _compare(compare: Callable[[Any, Any], bool], actual: Any, wanted: str) -> bool:
+    for read in (_time, _number):
+        left, right = read(str(actual)), read(wanted)
+        if left is not None and right is not None:
+            return compare(left, right)
+    text = str(actual).lower() if isinstance(actual, bool) else str(actual)
+    return compare(text, wanted)
+
+
+def _time(text: str) -> datetime | None:
+    if not re.match(r"\d{4}-\d{2}-\d{2}", text):
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+_parser = Lark(_GRAMMAR, parser="lalr")

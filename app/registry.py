@@ -1,0 +1,57 @@
+"""The elements that this gateway knows: whatever modules lie in `app/providers`."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Mapping
+from string import Formatter
+
+from app import providers
+from app.errors import NotFound, SettingsError
+from app.hubs.documents import DocumentsProvider
+
+Provider = type[DocumentsProvider]
+
+
+class Registry:
+    """Finds a provider by its element's key or id, and its base URL for an account."""
+
+    def __init__(self, found: list[Provider], base_urls: Mapping[str, str]) -> None:
+        self.providers = sorted(found, key=lambda provider: provider.key)
+        self._by_name = {name: item for item in found for name in (item.key, str(item.element_id))}
+        if len(self._by_name) != 2 * len(found):
+            raise SettingsError("two providers share an element key or id")
+        unknown = base_urls.keys() - {item.key for item in found}
+        if unknown:
+            raise SettingsError(f"GATEWAY_PROVIDER_BASE_URLS names unknown elements: {', '.join(unknown)}")
+        self._base_urls = base_urls
+
+    def find(self, key_or_id: str) -> Provider:
+        """Raises NotFound for an element that no provider offers."""
+        provider = self._by_name.get(key_or_id.strip().lower())
+        if provider is None:
+            raise NotFound(f"No element with the key or id '{key_or_id[:100]}' found")
+        return provider
+
+    def base_url(self, provider: Provider, configuration: Mapping[str, str | None]) -> str:
+        """The vendor's URL for this account. A value that its field's pattern does not admit is left out,
+        so that a configuration can never point the gateway to another host."""
+        template = self._base_urls.get(provider.key, provider.base_url)
+        patterns = {field.key: field.pattern or "" for field in provider.fields}
+        names = [name for _, name, _, _ in Formatter().parse(template) if name]
+        values = {name: configuration.get(name) or "" for name in names}
+        return template.format(
+            **{
+                name: value if re.fullmatch(patterns.get(name, ""), value) else ""
+                for name, value in values.items()
+            }
+        )
+
+
+def discover(base_urls: Mapping[str, str]) -> Registry:
+    """Imports every module of `app/providers`; each offers one `provider` class."""
+    names = [module.name for module in pkgutil.iter_modules(providers.__path__)]
+    modules = [importlib.import_module(f"{providers.__name__}.{name}") for name in names]
+    return Registry([module.provider for module in modules], base_urls)

@@ -1,0 +1,148 @@
+"""OAuth 2.0 towards vendors: the authorization URL, the code exchange, the refresh, the revocation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import httpx
+from authlib.oauth2.rfc6749.parameters import prepare_grant_uri, prepare_token_request
+
+from app.errors import GrantRefused, VendorThrottled, VendorUnavailable
+from app.upstream import client as upstream
+from app.upstream.client import Refusal
+
+
+@dataclass(frozen=True)
+class OAuthSpec:
+    """A vendor's OAuth facts; paths are under the account's base URL."""
+
+    authorize_path: str
+    token_path: str
+    scopes: tuple[str, ...] = ()
+    throttle_statuses: frozenset[int] = frozenset({429})
+
+
+@dataclass(frozen=True)
+class App:
+    """The application that the customer registered at the vendor."""
+
+    client_id: str
+    client_secret: str
+    redirect_uri: str
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What a vendor gave. `expires_in` is None for a token that does not expire, `refresh_token` None
+    when there is nothing to refresh it with."""
+
+    access_token: str
+    refresh_token: str | None
+    expires_in: timedelta | None
+    received_at: datetime
+
+    def __repr__(self) -> str:
+        return f"Tokens(received_at={self.received_at:%FT%TZ})"
+
+
+def authorization_url(
+    spec: OAuthSpec, base_url: str, *, client_id: str, redirect_uri: str, state: str, scope: str | None
+) -> str:
+    """Where the owner of the account gives his consent. `scope` replaces the vendor's usual ones."""
+    url: str = prepare_grant_uri(
+        base_url.rstrip("/") + spec.authorize_path,
+        client_id=client_id,
+        response_type="code",
+        redirect_uri=redirect_uri,
+        scope=scope or " ".join(spec.scopes),
+        state=state,
+    )
+    return url
+
+
+async def exchange_code(
+    client: httpx.AsyncClient, spec: OAuthSpec, base_url: str, app: App, code: str, now: datetime
+) -> Tokens:
+    """Trades a code for tokens.
+
+    Raises GrantRefused with the vendor's words (used or foreign code, wrong redirect URI or client),
+    VendorThrottled, or VendorUnavailable.
+    """
+    form = prepare_token_request(
+        "authorization_code",
+        code=code,
+        redirect_uri=app.redirect_uri,
+        client_id=app.client_id,
+        client_secret=app.client_secret,
+    )
+    return await _tokens(client, spec, base_url, form, now)
+
+
+async def refresh(
+    client: httpx.AsyncClient, spec: OAuthSpec, base_url: str, app: App, refresh_token: str, now: datetime
+) -> Tokens:
+    """Trades a refresh token for new tokens; keeps the refresh token where the vendor gives no new one.
+
+    Raises as `exchange_code` does.
+    """
+    form = prepare_token_request(
+        "refresh_token",
+        refresh_token=refresh_token,
+        client_id=app.client_id,
+        client_secret=app.client_secret,
+    )
+    fresh = await _tokens(client, spec, base_url, form, now)
+    return Tokens(
+        fresh.access_token, fresh.refresh_token or refresh_token, fresh.expires_in, fresh.received_at
+    )
+
+
+async def _tokens(
+    client: httpx.AsyncClient, spec: OAuthSpec, base_url: str, form: str, now: datetime
+) -> Tokens:
+    request = client.build_request(
+        "POST",
+        base_url.rstrip("/") + spec.token_path,
+        content=form,
+        headers={"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
+    )
+    response = await upstream.send(client, request, lambda answer: _refusal(answer, spec))
+    body = upstream.decode(response)
+    if not isinstance(body, dict) or not isinstance(body.get("access_token"), str):
+        raise VendorUnavailable("the vendor's token answer carries no access_token")
+    return Tokens(
+        access_token=body["access_token"],
+        refresh_token=body.get("refresh_token") or None,
+        expires_in=_lifetime(body.get("expires_in")),
+        received_at=now,
+    )
+
+
+def _refusal(answer: Refusal, spec: OAuthSpec) -> Exception:
+    body = answer.json()
+    words = _words(body) or answer.text() or f"HTTP {answer.status}"
+    if answer.status in spec.throttle_statuses:
+        return VendorThrottled(
+            provider_message=words, vendor_status=answer.status, retry_after=answer.retry_after
+        )
+    if answer.status >= 500 or answer.status < 400:
+        return VendorUnavailable(provider_message=words, vendor_status=answer.status)
+    return GrantRefused(provider_message=words, vendor_status=answer.status)
+
+
+def _words(body: object) -> str | None:
+    """The error of RFC 6749, section 5.2."""
+    if not isinstance(body, dict):
+        return None
+    parts = [body.get("error"), body.get("error_description")]
+    return ": ".join(part for part in parts if isinstance(part, str) and part) or None
+
+
+def _lifetime(seconds: object) -> timedelta | None:
+    """Zero, negative, absent or unreadable: the vendor says that the token does not expire."""
+    try:
+        value = float(str(seconds))
+    except ValueError:
+        return None
+    return timedelta(seconds=value) if value > 0 else None
