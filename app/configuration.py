@@ -1,0 +1,212 @@
+"""The configuration of an instance: keys that every element has, secrets, and what the event keys mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from app.errors import BadRequest
+from app.hubs.documents import Field
+from app.registry import Provider
+from app.settings import Settings
+
+MASK = "********"
+"""What an answer shows instead of a secret."""
+
+SECONDS_PER_MINUTE = 60
+LONGEST_INTERVAL_MINUTES = 60 * 24 * 365
+POLL_PAGE_SIZE = 20  # rows per polled page where the configuration names none; Cloud Elements' own number
+EVENT_RESOURCE_PATHS = frozenset({"/hubs/documents/events", "/events", "events"})
+
+COMMON: tuple[Field, ...] = (
+    Field("oauth.api.key", "API key", "The client id of your app at the vendor.", "PASSWORD", required=True),
+    Field("oauth.api.secret", "API secret", "The client secret of your app.", "PASSWORD", required=True),
+    Field(
+        "oauth.callback.url",
+        "Callback URL",
+        "The redirect URI that is registered for your app at the vendor.",
+        "TEXTFIELD_1000",
+        required=True,
+    ),
+    Field("oauth.user.token", "User token", "The account's access token.", "PASSWORD", hidden=True),
+    Field(
+        "oauth.user.refresh_token", "Refresh token", "The account's refresh token.", "PASSWORD", hidden=True
+    ),
+    Field(
+        "oauth.user.refresh_interval", "Refresh interval", "Lifetime of the access token in s.", hidden=True
+    ),
+    Field("oauth.user.refresh_time", "Refresh time", "When it was given, in ms since 1970.", hidden=True),
+    Field(
+        "event.notification.enabled",
+        "Events Enabled",
+        "Whether the account is polled for changes.",
+        "BOOLEAN",
+        "false",
+    ),
+    Field("event.vendor.type", "Vendor event type", "How the vendor is watched: polling.", default="polling"),
+    Field(
+        "event.notification.type", "Notification type", "How changes are sent: webhook.", default="webhook"
+    ),
+    Field(
+        "event.notification.callback.url",
+        "Event Notification Callback URL",
+        "Where changes are POSTed. Without it they are kept.",
+        "TEXTFIELD_1000",
+    ),
+    Field(
+        "event.notification.signature.key",
+        "Callback Notification Signature Key",
+        "Key of the HMAC-SHA256 in Elements-Webhook-Signature.",
+        "PASSWORD",
+    ),
+    Field(
+        "event.poller.refresh_interval",
+        "Event poller refresh interval (mins)",
+        "Minutes between two polls; decimals are allowed.",
+        "TEXTFIELD_32",
+        "15",
+    ),
+    Field("event.poller.configuration", "Configure Polling", "The resources to poll, as JSON.", "TEXTAREA"),
+    Field(
+        "filter.response.nulls",
+        "Filter null values",
+        "Leave nulls out of answers.",
+        "BOOLEAN",
+        "true",
+        hidden=True,
+    ),
+)
+
+_SECRET = re.compile(r"(^|[._])(password|passwd|secret|token|key)$", re.IGNORECASE)
+_SECRET_EXCEPTIONS = frozenset({"event.helper.key"})
+
+
+@dataclass(frozen=True)
+class EventSettings:
+    """What the `event.` keys of a configuration ask for. `resources` are names with their page sizes."""
+
+    enabled: bool
+    callback_url: str | None
+    signature_key: str | None
+    interval: timedelta
+    resources: Mapping[str, int]
+
+
+def fields(provider: Provider) -> tuple[Field, ...]:
+    """Every configuration key of an element, its own ones first."""
+    return provider.fields + COMMON
+
+
+def as_text(value: object) -> str | None:
+    """Configuration values are kept and answered as strings, whatever JSON type they came in."""
+    match value:
+        case None | str():
+            return value
+        case _:
+            return orjson.dumps(value).decode()
+
+
+def is_secret(key: str) -> bool:
+    """By its last word, so that a password that a client happened to send is masked as well."""
+    return bool(_SECRET.search(key)) and key not in _SECRET_EXCEPTIONS
+
+
+def check(
+    provider: Provider, configuration: Mapping[str, str | None], provider_data: Mapping[str, Any]
+) -> None:
+    """Raises BadRequest that names every missing key at once, or the first value of a wrong form."""
+    missing = [field.key for field in fields(provider) if field.required and not configuration.get(field.key)]
+    if not provider_data.get("code"):
+        missing.append("providerData.code")
+    if missing:
+        raise BadRequest(f"Missing required configuration for element '{provider.key}': {', '.join(missing)}")
+    for field in fields(provider):
+        value = configuration.get(field.key)
+        if field.pattern and value and not re.fullmatch(field.pattern, value):
+            raise BadRequest(
+                f"configuration.{field.key}: {value[:100]!r} is not valid; an example is {field.example!r}"
+            )
+
+
+def event_settings(configuration: Mapping[str, str | None], settings: Settings) -> EventSettings:
+    """Reads the `event.` keys. Raises BadRequest naming the key that cannot be used."""
+    return EventSettings(
+        enabled=(configuration.get("event.notification.enabled") or "").strip().lower() == "true",
+        callback_url=_callback_url(configuration.get("event.notification.callback.url")),
+        signature_key=configuration.get("event.notification.signature.key") or None,
+        interval=_interval(configuration.get("event.poller.refresh_interval"), settings),
+        resources=_resources(configuration.get("event.poller.configuration")),
+    )
+
+
+def _callback_url(value: str | None) -> str | None:
+    if not value or not value.strip():
+        return None
+    url = value.strip()
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not url.isprintable():
+        raise BadRequest(
+            f"configuration.event.notification.callback.url: {url[:200]!r} is not an http or https URL"
+        )
+    return url
+
+
+def _interval(value: str | None, settings: Settings) -> timedelta:
+    if not value or not value.strip():
+        return settings.poll_interval
+    try:
+        minutes = float(value)
+    except ValueError:
+        minutes = -1.0
+    if not 0 < minutes <= LONGEST_INTERVAL_MINUTES:
+        raise BadRequest(
+            f"configuration.event.poller.refresh_interval: {value[:40]!r} is not a number of minutes"
+        )
+    return max(timedelta(minutes=minutes), settings.poll_interval_floor)
+
+
+def _resources(text: str | None) -> Mapping[str, int]:
+    """Names of the resources to poll. The date formats beside them are kept and not needed: the rows of
+    the events resource carry their dates in one known form."""
+    if not text or not text.strip():
+        return {"events": POLL_PAGE_SIZE}
+    found = _poller_configuration(text)
+    return {name: _page_size(name, resource) for name, resource in found.items()} or {
+        "events": POLL_PAGE_SIZE
+    }
+
+
+def _poller_configuration(text: str) -> dict[str, Mapping[str, Any]]:
+    key = "configuration.event.poller.configuration"
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"{key}: not valid JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise BadRequest(f"{key}: must be an object of resources")
+    for name, resource in found.items():
+        url = resource.get("url") if isinstance(resource, dict) else None
+        if not isinstance(url, str):
+            raise BadRequest(f"{key}.{name}.url: is required")
+        if urlsplit(url).path not in EVENT_RESOURCE_PATHS:
+            raise BadRequest(
+                f"{key}.{name}.url: {url[:200]!r} cannot be polled; use '/hubs/documents/events'"
+            )
+    return found
+
+
+def _page_size(name: str, resource: Mapping[str, Any]) -> int:
+    size = resource.get("pageSize", POLL_PAGE_SIZE)
+    if not str(size).isdigit() or not 1 <= int(size) <= 1000:
+        raise BadRequest(f"configuration.event.poller.configuration.{name}.pageSize: must be 1 to 1000")
+    return int(size)

@@ -1,0 +1,181 @@
+"""The secrets of an instance: sealed at rest, opened for one call, refreshed before they expire."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from weakref import WeakValueDictionary
+
+import httpx
+import orjson
+
+from app.clock import Clock
+from app.errors import GrantRefused, GrantRevoked, NotFound, VendorUnauthorized
+from app.registry import Provider, Registry
+from app.sealing import Sealer
+from app.store import instances
+from app.store.engine import Database
+from app.store.tables import Credential, Instance
+from app.upstream import oauth
+from app.upstream.oauth import App, Tokens
+
+_EARLY = timedelta(minutes=5)
+"""A token is refreshed this long before its end, or when a tenth of its life is left if that is less."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What is sealed for one instance: its Element token and its secret configuration values."""
+
+    token: str = field(repr=False)
+    values: Mapping[str, str] = field(repr=False)
+    version: int = 1
+
+    def with_tokens(self, tokens: Tokens) -> Secrets:
+        return replace(self, values={**self.values, **token_values(tokens)})
+
+
+def token_values(tokens: Tokens) -> dict[str, str]:
+    """Tokens under the configuration keys that Cloud Elements kept them in."""
+    found = {
+        "oauth.user.token": tokens.access_token,
+        "oauth.user.refresh_token": tokens.refresh_token,
+        "oauth.user.refresh_interval": _whole_seconds(tokens.expires_in),
+        "oauth.user.refresh_time": str(int(tokens.received_at.timestamp() * 1000)),
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+class Credentials:
+    """Opens, seals and refreshes. One refresh per instance runs at a time in this process; between
+    processes the version of the row decides, and the loser takes what the winner stored."""
+
+    def __init__(
+        self, database: Database, sealer: Sealer, client: httpx.AsyncClient, registry: Registry, clock: Clock
+    ) -> None:
+        self._database = database
+        self._sealer = sealer
+        self._client = client
+        self._registry = registry
+        self._clock = clock
+        self._refreshing: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+
+    def seal(self, instance_id: int, secrets: Secrets) -> bytes:
+        """The form in which an instance's secrets are stored."""
+        plain = orjson.dumps({"token": secrets.token, "values": dict(secrets.values)})
+        return self._sealer.seal(plain, _row_name(instance_id))
+
+    async def open(self, instance_id: int) -> Secrets:
+        """Raises NotFound when the instance was deleted meanwhile."""
+        async with self._database.read() as connection:
+            found = await instances.credentials(connection, [instance_id])
+        if instance_id not in found:
+            raise NotFound(f"No instance with the id {instance_id} found")
+        return self.unseal(found[instance_id])
+
+    def unseal(self, row: Credential) -> Secrets:
+        """The secrets in a stored row."""
+        plain = orjson.loads(self._sealer.open(row.sealed, _row_name(row.instance_id)))
+        return Secrets(plain["token"], plain["values"], row.version)
+
+    def token_source(self, instance: Instance, provider: Provider) -> AccessToken:
+        """The account's access token, for an `Upstream`."""
+        return AccessToken(self, instance, provider)
+
+    async def fresh(self, instance: Instance, provider: Provider, rejected: str | None) -> str:
+        """A token that is neither about to end nor the rejected one.
+
+        Raises GrantRevoked when the vendor takes the refresh token no longer, VendorUnauthorized when
+        there is none, and what the refresh itself raises.
+        """
+        lock = self._refreshing.setdefault(instance.id, asyncio.Lock())
+        async with lock:
+            secrets = await self.open(instance.id)
+            token = secrets.values["oauth.user.token"]
+            if token != rejected and not _is_ending(secrets.values, self._clock.now()):
+                return token
+            if "oauth.user.refresh_token" not in secrets.values:
+                if rejected is None:
+                    return token
+                raise VendorUnauthorized
+            return await self._refresh(instance, provider, secrets)
+
+    async def _refresh(self, instance: Instance, provider: Provider, secrets: Secrets) -> str:
+        configuration = instance.configuration
+        try:
+            tokens = await oauth.refresh(
+                self._client,
+                provider.oauth,
+                self._registry.base_url(provider, configuration),
+                app_of(configuration | dict(secrets.values)),
+                secrets.values["oauth.user.refresh_token"],
+                self._clock.now(),
+            )
+        except GrantRefused as refusal:
+            return await self._after_refusal(instance.id, secrets, refusal)
+        sealed = self.seal(instance.id, secrets.with_tokens(tokens))
+        async with self._database.write() as connection:
+            saved = await instances.save_credential(
+                connection, instance.id, version=secrets.version, sealed=sealed
+            )
+        log.info("token refreshed", extra={"instance": instance.id, "saved": saved})
+        return tokens.access_token if saved else (await self.open(instance.id)).values["oauth.user.token"]
+
+    async def _after_refusal(self, instance_id: int, used: Secrets, refusal: GrantRefused) -> str:
+        """Another process may have used the refresh token first; only if not, the grant is dead."""
+        stored = await self.open(instance_id)
+        if stored.version != used.version:
+            return stored.values["oauth.user.token"]
+        async with self._database.write() as connection:
+            await instances.update_instance(
+                connection, instance_id, valid=False, updated_at=self._clock.now()
+            )
+        log.warning("grant refused by the vendor", extra={"instance": instance_id})
+        raise GrantRevoked(
+            provider_message=refusal.provider_message, vendor_status=refusal.vendor_status
+        ) from None
+
+
+class AccessToken:
+    """One account's token, opened at most once per call of the gateway."""
+
+    def __init__(self, credentials: Credentials, instance: Instance, provider: Provider) -> None:
+        self._credentials = credentials
+        self._instance = instance
+        self._provider = provider
+        self._current: str | None = None
+
+    async def __call__(self, rejected: str | None = None) -> str:
+        if self._current is None or rejected is not None:
+            self._current = await self._credentials.fresh(self._instance, self._provider, rejected)
+        return self._current
+
+
+def app_of(configuration: Mapping[str, str | None]) -> App:
+    """The customer's app at the vendor, from a configuration that was checked."""
+    return App(
+        client_id=configuration.get("oauth.api.key") or "",
+        client_secret=configuration.get("oauth.api.secret") or "",
+        redirect_uri=configuration.get("oauth.callback.url") or "",
+    )
+
+
+def _is_ending(values: Mapping[str, str], now: datetime) -> bool:
+    life = float(values.get("oauth.user.refresh_interval") or 0)
+    if not life:
+        return False
+    age = now.timestamp() - float(values["oauth.user.refresh_time"]) / 1000
+    return age >= life - min(_EARLY.total_seconds(), life / 10)
+
+
+def _whole_seconds(duration: timedelta | None) -> str | None:
+    return str(int(duration.total_seconds())) if duration else None
+
+
+def _row_name(instance_id: int) -> str:
+    return f"credential/{instance_id}"

@@ -1,0 +1,91 @@
+"""What has a lifetime: opened once per process, closed once, handed down as an argument."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import httpx
+
+from app import __version__, registry
+from app.clock import Clock
+from app.credentials import Credentials
+from app.delivery.egress import Egress
+from app.registry import Registry
+from app.sealing import Sealer, key_from_file, parse_keys
+from app.settings import Settings
+from app.store.engine import Database
+from app.upstream.client import open_client
+
+AGENT = f"elements-gateway/{__version__}"
+
+
+@dataclass(frozen=True)
+class Wakeups:
+    """Set by whoever makes work, waited for by the workers of the same process. Other processes look for
+    due rows every GATEWAY_WORKER_IDLE."""
+
+    pollers: asyncio.Event = field(default_factory=asyncio.Event)
+    callbacks: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    settings: Settings
+    clock: Clock
+    database: Database
+    sealer: Sealer
+    registry: Registry
+    vendors: httpx.AsyncClient
+    egress: Egress
+    credentials: Credentials
+    wakeups: Wakeups
+
+
+def open_database(settings: Settings) -> Database:
+    return Database(
+        settings.database, connections=settings.database_connections, timeout=settings.database_timeout
+    )
+
+
+def open_sealer(settings: Settings) -> Sealer:
+    """Raises SettingsError when a key is not one."""
+    if settings.encryption_keys is not None:
+        return Sealer(parse_keys(settings.encryption_keys.get_secret_value()))
+    return Sealer(parse_keys(key_from_file(settings.key_file)))
+
+
+@asynccontextmanager
+async def open_runtime(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Runtime]:
+    """Opens the database and both clients; closes them whatever happens."""
+    clock = clock or Clock()
+    elements = registry.discover(settings.provider_base_urls)
+    sealer = open_sealer(settings)
+    database = open_database(settings)
+    vendors = open_client(
+        connections=settings.vendor_connections, timeout=settings.vendor_timeout, agent=AGENT
+    )
+    egress = Egress(
+        timeout=settings.callback_timeout,
+        allowed=settings.callback_allowed_networks,
+        connections=settings.callbacks_at_once * settings.callback_concurrency,
+        agent=AGENT,
+    )
+    try:
+        yield Runtime(
+            settings=settings,
+            clock=clock,
+            database=database,
+            sealer=sealer,
+            registry=elements,
+            vendors=vendors,
+            egress=egress,
+            credentials=Credentials(database, sealer, vendors, elements, clock),
+            wakeups=Wakeups(),
+        )
+    finally:
+        await egress.close()
+        await vendors.aclose()
+        await database.close()
