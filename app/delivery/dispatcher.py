@@ -1,0 +1,176 @@
+"""Sending notifications: claim due callbacks, sign and POST their deliveries, settle what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from app.backoff import GiveUp, Retry, after_failed_attempt
+from app.delivery import signing
+from app.delivery.egress import Answer
+from app.runtime import Runtime
+from app.store import outbox
+from app.store.leases import Lease, lease_of
+from app.store.outbox import Pending, Settlement
+from app.store.tables import Callback, DeliveryStatus
+
+log = logging.getLogger(__name__)
+
+_GONE = 410
+"""A receiver's way to say that it wants no more."""
+
+
+@dataclass
+class _Turn:
+    """What one lease of a callback brought."""
+
+    settlements: list[Settlement] = field(default_factory=list)
+    ended: dict[int, str] = field(default_factory=dict)
+    accepted: bool = False
+
+
+class DispatchWorker:
+    """A callback is served in turns. A turn holds the callback's row, sends what is due with at most
+    GATEWAY_CALLBACK_CONCURRENCY POSTs in flight, starts no new one after GATEWAY_CALLBACK_TURN, and then
+    settles everything in one transaction. Other callbacks have turns of their own at the same time."""
+
+    def __init__(self, runtime: Runtime, draining: asyncio.Event) -> None:
+        self._runtime = runtime
+        self._settings = runtime.settings
+        self._draining = draining
+        self._slow_in_hand = 0
+
+    async def claim(self, places: int) -> list[Callback]:
+        slow_places = self._settings.callbacks_at_once // 2 - self._slow_in_hand
+        async with self._runtime.database.write() as connection:
+            claimed = await outbox.claim_callbacks(
+                connection,
+                limit=places,
+                slow_limit=slow_places,
+                now=self._runtime.clock.now(),
+                lease=self._settings.callback_lease,
+            )
+        self._slow_in_hand += sum(callback.slow for callback in claimed)
+        return claimed
+
+    async def run(self, callback: Callback) -> bool:
+        """Serves one callback for one turn. True when it may be due again at once."""
+        lease, turn = lease_of(callback), _Turn()
+        started = asyncio.get_running_loop().time()
+        try:
+            more = await self._send_due(callback, turn)
+        finally:  # also when the drain ran out of time: what was answered is settled, the rest stays due
+            took = asyncio.get_running_loop().time() - started
+            self._slow_in_hand -= callback.slow
+            await self._settle(lease, turn, slow=self._was_slow(turn, took))
+        return more
+
+    async def _send_due(self, callback: Callback, turn: _Turn) -> bool:
+        limit = self._settings.callback_batch
+        async with self._runtime.database.read() as connection:
+            due = await outbox.pending(connection, callback.id, limit=limit, now=self._runtime.clock.now())
+        until = asyncio.get_running_loop().time() + self._settings.callback_turn.total_seconds()
+        work = iter(due)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(self._settings.callback_concurrency, len(due))):
+                group.create_task(self._lane(callback.url, work, turn, until))
+        return len(turn.settlements) < len(due) or len(due) == limit
+
+    async def _lane(self, url: str, work: Iterator[Pending], turn: _Turn, until: float) -> None:
+        """One POST after the other, sharing `work` with the other lanes of the turn."""
+        clock = asyncio.get_running_loop().time
+        while clock() < until and not self._draining.is_set():
+            delivery = next(work, None)
+            if delivery is None:
+                return
+            if delivery.active and delivery.subscription_id not in turn.ended:
+                self._note(turn, delivery, await self._post(url, delivery))
+            else:
+                turn.settlements.append(_queued(delivery, None, "the subscription is not active"))
+
+    async def _post(self, url: str, delivery: Pending) -> Answer:
+        now = self._runtime.clock.now()
+        headers = signing.headers(
+            delivery.body,
+            notification_id=delivery.notification_id,
+            key=self._key(delivery),
+            timestamp=int(now.timestamp()),
+        )
+        return await self._runtime.egress.post(url, delivery.body, headers)
+
+    def _key(self, delivery: Pending) -> str | None:
+        if delivery.sealed is None:
+            return None
+        return self._runtime.sealer.open(delivery.sealed, outbox.row_name(delivery.subscription_id)).decode()
+
+    def _note(self, turn: _Turn, delivery: Pending, answer: Answer) -> None:
+        """Turns an answer into what is written of it."""
+        attempts = delivery.attempts + 1
+        now = self._runtime.clock.now()
+        if answer.accepted:
+            turn.accepted = True
+            turn.settlements.append(
+                Settlement(
+                    delivery.delivery_id, DeliveryStatus.DELIVERED, attempts, None, answer.status, None
+                )
+            )
+            return
+        verdict = self._verdict(attempts, answer)
+        match verdict:
+            case Retry(delay):
+                due_at: datetime = now + delay
+                turn.settlements.append(
+                    Settlement(
+                        delivery.delivery_id,
+                        DeliveryStatus.RETRY,
+                        attempts,
+                        due_at,
+                        answer.status,
+                        answer.error,
+                    )
+                )
+            case GiveUp(reason):
+                turn.ended[delivery.subscription_id] = reason
+                turn.settlements.append(_queued(delivery, answer.status, answer.error))
+
+    def _verdict(self, attempts: int, answer: Answer) -> Retry | GiveUp:
+        if answer.status == _GONE:
+            return GiveUp("the receiver answered 410 Gone")
+        return after_failed_attempt(
+            attempts,
+            self._settings.callback_retry,
+            chance=random.random(),
+            retry_after=answer.retry_after,
+        )
+
+    def _was_slow(self, turn: _Turn, took: float) -> bool:
+        return bool(turn.settlements) and (
+            not turn.accepted or took > self._settings.callback_turn.total_seconds()
+        )
+
+    async def _settle(self, lease: Lease, turn: _Turn, *, slow: bool) -> None:
+        now = self._runtime.clock.now()
+        async with self._runtime.database.write() as connection:
+            held = await outbox.finish_turn(
+                connection, lease, turn.settlements, turn.ended, slow=slow, now=now
+            )
+        counts = _count(turn.settlements)
+        log.info("callback served", extra={"callback": lease.row_id, "settled": held, **counts})
+        for subscription_id, reason in turn.ended.items():
+            log.warning("subscription deactivated", extra={"subscription": subscription_id, "reason": reason})
+
+
+def _queued(delivery: Pending, status: int | None, error: str | None) -> Settlement:
+    attempts = delivery.attempts + (status is not None or delivery.active)
+    return Settlement(delivery.delivery_id, DeliveryStatus.QUEUED, attempts, None, status, error)
+
+
+def _count(settlements: Sequence[Settlement]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for item in settlements:
+        counts[str(item.status)] = counts.get(str(item.status), 0) + 1
+    return counts
