@@ -1,0 +1,46 @@
+"""What routes ask for: the runtime, the caller, the instance of an Element token."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyHeader
+
+from app import tenants
+from app.runtime import Runtime
+from app.store.tables import Instance
+from app.store.tenants import Caller
+from app.wire import authorization
+
+_scheme = APIKeyHeader(
+    name="Authorization",
+    scheme_name="CloudElements",
+    description="`User <secret>, Organization <secret>` for the platform, "
+    "`User <secret>, Element <token>` for hubs.",
+    auto_error=False,
+)
+
+Header = Annotated[str | None, Security(_scheme)]
+
+
+def _runtime(request: Request) -> Runtime:
+    runtime: Runtime = request.app.state.runtime
+    return runtime
+
+
+RuntimeDep = Annotated[Runtime, Depends(_runtime)]
+
+
+async def _caller(runtime: RuntimeDep, header: Header) -> Caller:
+    return await tenants.authenticate(runtime.database, authorization.parse(header))
+
+
+async def _instance(request: Request, runtime: RuntimeDep, header: Header) -> Instance:
+    instance = await tenants.authenticate_instance(runtime.database, authorization.parse(header))
+    request.state.instance_id = instance.id
+    return instance
+
+
+CallerDep = Annotated[Caller, Depends(_caller)]
+InstanceDep = Annotated[Instance, Depends(_instance)]

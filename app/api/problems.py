@@ -1,0 +1,95 @@
+"""Errors as Cloud Elements answers them: `{requestId, message, providerMessage}`."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from app.api.requests import request_id
+from app.errors import GatewayError, VendorError
+
+log = logging.getLogger(__name__)
+
+
+class ErrorBody(BaseModel):
+    """What every answer of 400 and above carries. `providerMessage` is the vendor's own text."""
+
+    requestId: str
+    message: str
+    providerMessage: str | None = None
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The errors of a route, for its documentation."""
+    return {status: {"model": ErrorBody} for status in sorted({*statuses, 500})}
+
+
+def install(app: FastAPI) -> None:
+    """Makes every error of the application leave in this one form."""
+    app.exception_handler(GatewayError)(_gateway_error)
+    app.exception_handler(RequestValidationError)(_invalid)
+    app.exception_handler(HTTPException)(_http_error)
+    app.exception_handler(Exception)(_unexpected)
+
+
+async def _gateway_error(request: Request, error: GatewayError) -> Response:
+    if error.status == 500:
+        log.error("request failed", extra={"requestId": request_id(request), "error": error.message})
+        return _answer(request, 500, GatewayError().message)
+    vendor = error if isinstance(error, VendorError) else None
+    wait = vendor.retry_after if vendor else None
+    return _answer(
+        request,
+        error.status,
+        error.message,
+        provider_message=vendor.provider_message if vendor else None,
+        headers={"Retry-After": str(math.ceil(wait))} if wait is not None else None,
+    )
+
+
+async def _invalid(request: Request, error: RequestValidationError) -> Response:
+    return _answer(request, 400, "; ".join(_sentence(item) for item in error.errors()))
+
+
+async def _http_error(request: Request, error: HTTPException) -> Response:
+    """What the framework itself refuses: unknown paths, wrong verbs, bodies that are not JSON."""
+    return _answer(request, error.status_code, str(error.detail), headers=error.headers)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    log.error("request failed unexpectedly", exc_info=error, extra={"requestId": request_id(request)})
+    return _answer(request, 500, GatewayError().message)
+
+
+def _answer(
+    request: Request,
+    status: int,
+    message: str,
+    *,
+    provider_message: str | None = None,
+    headers: Any = None,
+) -> Response:
+    body = ErrorBody(requestId=request_id(request), message=message, providerMessage=provider_message)
+    return Response(
+        body.model_dump_json(exclude_none=True),
+        status,
+        headers=dict(headers or {}),
+        media_type="application/json",
+    )
+
+
+def _sentence(item: dict[str, Any]) -> str:
+    """`configuration.subdomain: Field required`, without the value, which may be a secret."""
+    location: Sequence[Any] = item["loc"]
+    if item["type"] == "json_invalid":
+        return f"The body is not valid JSON: {item['ctx']['error']}"
+    names = [str(part) for part in location if part not in {"body", "query", "path", "header"}]
+    return f"{'.'.join(names) or 'body'}: {item['msg']}"

@@ -1,0 +1,58 @@
+"""What every request gets: an id, headers, and one log line."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+
+from fastapi import Request
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+log = logging.getLogger("app.requests")
+
+
+def request_id(request: Request) -> str:
+    """The id that the answer carries in `Elements-Request-Id` and errors in `requestId`."""
+    found: str = request.state.request_id
+    return found
+
+
+class RequestLog:
+    """Names each request and logs its end. The query is left out of the line: it may hold a secret."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        state = scope.setdefault("state", {})
+        state["request_id"] = secrets.token_hex(12)
+        started, status = time.perf_counter(), 500
+
+        async def named(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["Elements-Request-Id"] = state["request_id"]
+                if "instance_id" in state:
+                    headers["Elements-Element-Instance-Id"] = str(state["instance_id"])
+            await send(message)
+
+        try:
+            await self._app(scope, receive, named)
+        finally:
+            log.info(
+                "request",
+                extra={
+                    "method": scope["method"],
+                    "path": scope["path"],
+                    "status": status,
+                    "ms": round((time.perf_counter() - started) * 1000, 1),
+                    "requestId": state["request_id"],
+                },
+            )

@@ -1,0 +1,203 @@
+"""The command `gateway`: one level of verbs, each a few lines around something that tests call too."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Coroutine
+from typing import Annotated, Any, TypeVar
+
+import typer
+import uvicorn
+import uvloop
+
+from app import __version__, logs, sealing, settings, tenants
+from app.clock import Clock
+from app.errors import SettingsError
+from app.main import create_app
+from app.runtime import open_database, open_runtime, open_sealer
+from app.settings import Settings
+from app.store import migrations
+from app.tenants import NewSecrets
+from app.workers import work as run_worker
+
+cli = typer.Typer(
+    name="gateway",
+    help="Elements Gateway: the Cloud Elements instances and hubs/documents API, self-hosted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+organization = typer.Typer(help="Organizations: the customers of this gateway.", no_args_is_help=True)
+cli.add_typer(organization, name="organization")
+
+T = TypeVar("T")
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+
+
+def main() -> None:
+    """Runs the command; a mistake in the settings is one sentence on standard error, not a traceback."""
+    try:
+        cli()
+    except SettingsError as error:
+        print(f"gateway: {error.message}", file=sys.stderr)
+        sys.exit(2)
+
+
+@cli.command()
+def serve(
+    workers: Annotated[bool, typer.Option(help="Poll and deliver in this process too.")] = True,
+) -> None:
+    """Serve the API, and poll and deliver beside it."""
+    wanted = _configured()
+    _run(_prepare(wanted))
+    uvicorn.run(
+        create_app(wanted, with_workers=workers),
+        host=wanted.host,
+        port=wanted.port,
+        loop="uvloop",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=int(wanted.drain_timeout.total_seconds()),
+    )
+
+
+@cli.command()
+def work() -> None:
+    """Poll and deliver, without the API; any number of such processes share one PostgreSQL."""
+    wanted = _configured()
+    _run(_work(wanted))
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database to the newest schema."""
+    _run(_migrate(_configured()))
+
+
+@organization.command("create")
+def create_organization(
+    name: str, email: Annotated[str, typer.Option(help="Address of its first user.")] = "owner@localhost"
+) -> None:
+    """Create an organization with an account and a user, and print their secrets once."""
+    wanted = _configured()
+    _print_secrets(_run(_create_organization(wanted, name, email)), f"Organization '{name}' was created.")
+
+
+@cli.command()
+def key() -> None:
+    """Print a fresh key for GATEWAY_ENCRYPTION_KEYS."""
+    print(sealing.new_key())
+
+
+@cli.command("settings")
+def show_settings() -> None:
+    """Print docs/settings.md."""
+    print(settings.as_markdown(), end="")
+
+
+@cli.command()
+def openapi() -> None:
+    """Print the OpenAPI document of this gateway."""
+    print(openapi_text(), end="")
+
+
+@cli.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+@cli.command()
+def sandbox(host: Host = "127.0.0.1", port: Annotated[int, typer.Option(help="TCP port.")] = 9100) -> None:
+    """Run the vendors' sandbox: Egnyte on this machine."""
+    from app.sandbox.server import create_sandbox
+
+    uvicorn.run(create_sandbox(), host=host, port=port, log_level="warning")
+
+
+@cli.command()
+def receiver(
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="TCP port.")] = 9200,
+    signature_key: Annotated[str | None, typer.Option(help="Key to verify signatures with.")] = None,
+) -> None:
+    """Run a callback receiver that prints what it gets."""
+    from app.sandbox.receiver import create_receiver
+
+    uvicorn.run(create_receiver(signature_key), host=host, port=port, log_level="warning")
+
+
+@cli.command()
+def demo(
+    stay: Annotated[bool, typer.Option(help="Stay up afterwards, until Ctrl-C.")] = False,
+) -> None:
+    """Connect a sandbox account, change a file, and see the signed webhook arrive."""
+    from app.demo import run
+
+    sys.exit(run(stay=stay))
+
+
+def openapi_text() -> str:
+    """What `openapi/gateway.json` holds."""
+    document = create_app(Settings(_env_file=None), with_workers=False).openapi()
+    return json.dumps(document, indent=2, sort_keys=True) + "\n"
+
+
+def _configured() -> Settings:
+    wanted = settings.load()
+    open_sealer(wanted)  # a missing or malformed key is said at start, not at the first account
+    logs.configure(wanted.log_level, wanted.log_format)
+    return wanted
+
+
+def _run(step: Coroutine[Any, Any, T]) -> T:
+    return uvloop.run(step)
+
+
+async def _prepare(wanted: Settings) -> None:
+    """The schema, and on an empty database the first organization."""
+    await _migrate(wanted, only_if_wanted=True)
+    database = open_database(wanted)
+    try:
+        made = await tenants.create_first(database, now=Clock().now())
+    finally:
+        await database.close()
+    if made:
+        _print_secrets(made, "First start: an organization, an account and a user were created.")
+
+
+async def _migrate(wanted: Settings, *, only_if_wanted: bool = False) -> None:
+    if only_if_wanted and not wanted.migrate_on_start:
+        return
+    database = open_database(wanted)
+    try:
+        await migrations.upgrade(database)
+    finally:
+        await database.close()
+
+
+async def _create_organization(wanted: Settings, name: str, email: str) -> NewSecrets:
+    await _migrate(wanted, only_if_wanted=True)
+    database = open_database(wanted)
+    try:
+        return await tenants.create_organization(database, name, email=email, now=Clock().now())
+    finally:
+        await database.close()
+
+
+async def _work(wanted: Settings) -> None:
+    await _migrate(wanted, only_if_wanted=True)
+    draining = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, draining.set)
+    async with open_runtime(wanted) as runtime:
+        await run_worker(runtime, draining)
+
+
+def _print_secrets(made: NewSecrets, what: str) -> None:
+    print(f"{what} Its secrets are shown only this once:")
+    print(f"  Organization {made.organization}")
+    print(f"  User {made.user}", flush=True)

@@ -1,0 +1,56 @@
+"""The application: routes at `/elements/api-v2` and at `/`, errors in one form, workers beside it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import APIRouter, FastAPI
+
+from app import __version__
+from app.api import documents, elements, instances, ops, problems
+from app.api.requests import RequestLog
+from app.runtime import open_runtime
+from app.settings import Settings
+from app.workers import working
+
+BASE_PATH = "/elements/api-v2"
+
+log = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings, *, with_workers: bool) -> FastAPI:
+    """The ASGI application; its lifespan opens the runtime and, if asked, polls and delivers."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            app.state.runtime = await stack.enter_async_context(open_runtime(settings))
+            if with_workers:
+                await stack.enter_async_context(working(app.state.runtime))
+            yield
+
+    app = FastAPI(
+        title="Elements Gateway",
+        version=__version__,
+        description="The Cloud Elements `instances` and `hubs/documents` API, self-hosted.",
+        lifespan=lifespan,
+        strict_content_type=False,
+    )
+    app.add_middleware(RequestLog)
+    problems.install(app)
+    app.include_router(ops.router)
+    app.include_router(_surface(), prefix=BASE_PATH)
+    app.include_router(_surface(), include_in_schema=False)
+    return app
+
+
+def _surface() -> APIRouter:
+    """Everything that Cloud Elements answered, once."""
+    surface = APIRouter()
+    surface.include_router(elements.router)
+    surface.include_router(instances.router)
+    surface.include_router(documents.router, prefix="/hubs/{hub}")
+    surface.include_router(documents.router, include_in_schema=False)
+    return surface
