@@ -128,7 +128,8 @@ class Settings(BaseSettings):
     callbacks_at_once: int = Field(
         128,
         ge=2,
-        description="Callbacks that one worker serves at once; slow or failing ones get half of the places at most.",
+        description="Callbacks that one worker serves at once; slow or failing ones take half of the places "
+        "at most.",
     )
     callback_retry: RetryPlan = Field(
         RetryPlan.NINE,
