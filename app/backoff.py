@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
 
@@ -20,6 +22,25 @@ class RetryPlan(StrEnum):
     @property
     def base(self) -> int:
         return int(self.value.split("x")[1])
+
+
+LONGEST_RETRY_AFTER = 7 * 24 * 3600  # seconds; what asks for more is taken to mean this
+
+
+def retry_after(header: str | None, now: datetime) -> float | None:
+    """The seconds that a Retry-After header asks for, as a number of them or as a date (RFC 9110).
+
+    None where there is no header or nothing that can be understood.
+    """
+    text = (header or "").strip()
+    if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII):
+        return min(float(text), LONGEST_RETRY_AFTER)
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return min(max((moment - now).total_seconds(), 0.0), LONGEST_RETRY_AFTER)
 
 
 @dataclass(frozen=True)

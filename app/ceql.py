@@ -46,6 +46,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
 }
 _LONGEST = 4000  # characters; a longer condition is refused before it is parsed
+_DEEPEST = 50  # parentheses; each is a level of recursion
 
 
 def compile_where(text: str, fields: Collection[str]) -> Predicate:
@@ -54,8 +55,8 @@ def compile_where(text: str, fields: Collection[str]) -> Predicate:
     Values compare as times where both sides are times, as numbers where both are numbers, and else as
     text. A field that a row lacks satisfies IS NULL and nothing else.
     """
-    if len(text) > _LONGEST:
-        raise BadRequest(f"where: is longer than {_LONGEST} characters")
+    if len(text) > _LONGEST or text.count("(") > _DEEPEST:
+        raise BadRequest(f"where: is longer than {_LONGEST} characters or has over {_DEEPEST} parentheses")
     try:
         predicate: Predicate = _Compiler(fields).transform(_parser.parse(text))
     except UnexpectedInput as error:
@@ -91,9 +92,8 @@ class _Compiler(Transformer[Token, Predicate]):
 
     def like(self, parts: list[Any]) -> Predicate:
         name, pattern = parts
-        form = ".*".join(re.escape(piece) for piece in _unquoted(pattern).split("%"))
-        expression = re.compile(form, re.IGNORECASE | re.DOTALL)
-        return lambda row: row.get(name) is not None and bool(expression.fullmatch(str(row[name])))
+        pieces = _unquoted(pattern).lower().split("%")
+        return lambda row: row.get(name) is not None and _like(str(row[name]).lower(), pieces)
 
     def within(self, parts: list[Any]) -> Predicate:
         name, *wanted = parts
@@ -110,6 +110,22 @@ class _Compiler(Transformer[Token, Predicate]):
 
 def _unquoted(token: Token) -> str:
     return token[1:-1].replace("''", "'") if token.type == "STRING" else str(token)
+
+
+def _like(text: str, pieces: list[str]) -> bool:
+    """Whether `text` is the pieces in their order with anything between them; takes linear time."""
+    if len(pieces) == 1:
+        return text == pieces[0]
+    first, *middle, last = pieces
+    if not text.startswith(first):
+        return False
+    position = len(first)
+    for piece in middle:
+        found = text.find(piece, position)
+        if found < 0:
+            return False
+        position = found + len(piece)
+    return len(text) - len(last) >= position and text.endswith(last)
 
 
 def _compare(compare: Callable[[Any, Any], bool], actual: Any, wanted: str) -> bool:

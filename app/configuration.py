@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ MASK = "********"
 
 SECONDS_PER_MINUTE = 60
 LONGEST_INTERVAL_MINUTES = 60 * 24 * 365
+LONGEST_URL = 2000  # characters; an index entry of PostgreSQL holds 2,700 bytes
+LONGEST_RESOURCE_NAME = 200  # characters
 POLL_PAGE_SIZE = 20  # rows per polled page where the configuration names none; Cloud Elements' own number
 EVENT_RESOURCE_PATHS = frozenset({"/hubs/documents/events", "/events", "events"})
 
@@ -109,7 +112,7 @@ def as_text(value: object) -> str | None:
         case None | str():
             return value
         case _:
-            return orjson.dumps(value).decode()
+            return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def is_secret(key: str) -> bool:
@@ -154,9 +157,10 @@ def _callback_url(value: str | None) -> str | None:
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
-    if not usable or not url.isprintable():
+    if not usable or not url.isprintable() or len(url) > LONGEST_URL:
         raise BadRequest(
-            f"configuration.event.notification.callback.url: {url[:200]!r} is not an http or https URL"
+            f"configuration.event.notification.callback.url: {url[:200]!r} is not an http or https URL "
+            f"of at most {LONGEST_URL} characters"
         )
     return url
 
@@ -195,6 +199,8 @@ def _poller_configuration(text: str) -> dict[str, Mapping[str, Any]]:
     if not isinstance(found, dict):
         raise BadRequest(f"{key}: must be an object of resources")
     for name, resource in found.items():
+        if len(name) > LONGEST_RESOURCE_NAME:
+            raise BadRequest(f"{key}: a resource name is longer than {LONGEST_RESOURCE_NAME} characters")
         url = resource.get("url") if isinstance(resource, dict) else None
         if not isinstance(url, str):
             raise BadRequest(f"{key}.{name}.url: is required")
@@ -207,6 +213,6 @@ def _poller_configuration(text: str) -> dict[str, Mapping[str, Any]]:
 
 def _page_size(name: str, resource: Mapping[str, Any]) -> int:
     size = resource.get("pageSize", POLL_PAGE_SIZE)
-    if not str(size).isdigit() or not 1 <= int(size) <= 1000:
+    if not re.fullmatch(r"\d{1,4}", str(size), re.ASCII) or not 1 <= int(size) <= 1000:
         raise BadRequest(f"configuration.event.poller.configuration.{name}.pageSize: must be 1 to 1000")
     return int(size)

@@ -7,12 +7,14 @@ import socket
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
+
+from app import backoff
 
 Network = IPv4Network | IPv6Network
 
@@ -85,7 +87,8 @@ class Egress:
                 if read > _READ_LIMIT:
                     break
             error = None if 200 <= response.status_code < 300 else f"HTTP {response.status_code}"
-            return Answer(response.status_code, error, _retry_after(response.headers.get("retry-after", "")))
+            wait = backoff.retry_after(response.headers.get("retry-after"), datetime.now(UTC))
+            return Answer(response.status_code, error, wait)
 
 
 def _refuse_private(host: str, allowed: Sequence[Network]) -> None:
@@ -97,10 +100,6 @@ def _refuse_private(host: str, allowed: Sequence[Network]) -> None:
     raise ForbiddenAddress(
         f"{address} is not a public address; GATEWAY_CALLBACK_ALLOWED_NETWORKS can allow its network"
     )
-
-
-def _retry_after(value: str) -> float | None:
-    return float(value) if value.isdigit() else None
 
 
 def _reason(error: BaseException) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import aiohttp
@@ -21,6 +21,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from app import backoff
 from app.errors import VendorError, VendorThrottled, VendorUnauthorized, VendorUnavailable
 
 _ATTEMPTS = 5  # of one call that may be repeated; the time budget usually ends it before
@@ -37,9 +38,8 @@ class Refusal:
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds, where the vendor gave a number of them."""
-        value = self.headers.get("retry-after", "")
-        return float(value) if value.replace(".", "", 1).isdigit() else None
+        """The seconds that the vendor asked us to wait."""
+        return backoff.retry_after(self.headers.get("retry-after"), datetime.now(UTC))
 
     def json(self) -> Any:
         """The body, or None when it is not JSON."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app import configuration
 from app.configuration import MASK
@@ -49,6 +49,22 @@ class InstanceOrder(BaseModel):
             }
         },
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _storable(cls, body: Any) -> Any:
+        """PostgreSQL stores no NUL, and UTF-8 knows no half of a surrogate pair."""
+        waiting = [body]
+        while waiting:
+            match waiting.pop():
+                case str(text):
+                    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+                        raise ValueError("a text holds a character that cannot be stored")
+                case dict(values):
+                    waiting += [*values.keys(), *values.values()]
+                case list(values):
+                    waiting += values
+        return body
 
     element: ElementReference
     providerData: dict[str, Any] = {}
