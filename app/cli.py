@@ -53,6 +53,9 @@ def serve(
     """Serve the API, and poll and deliver beside it."""
     wanted = _configured()
     _run(_prepare(wanted))
+    # After its graceful stop uvicorn raises the signal again; a stop that was asked for is no failure.
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: sys.exit(0))
     uvicorn.run(
         create_app(wanted, with_workers=workers),
         host=wanted.host,
@@ -198,6 +201,6 @@ async def _work(wanted: Settings) -> None:
 
 
 def _print_secrets(made: NewSecrets, what: str) -> None:
-    print(f"{what} Its secrets are shown only this once:")
+    print(f"{what} The secrets are shown only this once:")
     print(f"  Organization {made.organization}")
     print(f"  User {made.user}", flush=True)
