@@ -1,0 +1,45 @@
+# Everything a contributor runs. `make run` and `make test` need Python 3.11 and make, nothing else.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: run demo test check lock openapi docs bench clean
+
+run: $(INSTALLED)  ## Connect a sandbox account, see its webhook arrive, and stay up
+	$(BIN)/python -m app demo --stay
+
+demo: $(INSTALLED)  ## The same once; exits 0 when the webhook has arrived
+	$(BIN)/python -m app demo
+
+test: $(INSTALLED)  ## The whole test suite, PostgreSQL and kill -9 included
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)  ## Lint, format, types, import direction, migrations, documents
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_architecture.py tests/test_documents_are_true.py tests/conformance/test_migrations.py
+
+openapi docs: $(INSTALLED)  ## Write the generated documents anew
+	$(BIN)/python -m app openapi > openapi/gateway.json
+	$(BIN)/python -m app settings > docs/settings.md
+
+lock: $(INSTALLED)  ## Resolve the newest versions that pyproject.toml admits
+	$(BIN)/pip-compile --quiet --upgrade --all-extras --strip-extras --no-header --no-annotate \
+		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --allow-unsafe \
+		--output-file requirements.lock pyproject.toml
+
+bench: $(INSTALLED)  ## Every benchmark; each prints ratios against a baseline of its own run
+	PYTHONPATH=tests $(BIN)/python benchmarks/idle_instances.py
+	PYTHONPATH=tests $(BIN)/python benchmarks/memory.py
+
+clean:  ## Remove what make made
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(INSTALLED): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
