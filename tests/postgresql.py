@@ -59,7 +59,7 @@ def running() -> Iterator[Server]:
         warnings.simplefilter("ignore")  # its dependencies warn about this machine's environment
         from pgserver.postgres_server import get_server
 
-        folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # noqa: S108
+        folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
         folder.chmod(0o755)
         started = get_server(folder / "data", cleanup_mode="stop")
     try:

@@ -1,0 +1,58 @@
+"""`make demo`, `make run`, and the lines that they print."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from processes import PATIENCE
+
+COMMAND = [sys.executable, "-m", "app", "demo"]
+
+
+def test_the_demonstration_ends_well(tmp_path: Path) -> None:
+    done = subprocess.run(COMMAND, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "The webhook arrived and its signature is right" in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the printed lines are for curl, which is not here")
+def test_the_printed_lines_work_when_pasted(tmp_path: Path) -> None:
+    log = tmp_path / "demo.log"
+    with log.open("wb") as file:
+        demo = subprocess.Popen([*COMMAND, "--stay"], cwd=tmp_path, stdout=file, stderr=file)
+    try:
+        deadline = time.monotonic() + 120
+        while "Everything stays up" not in (said := log.read_text()):
+            assert demo.poll() is None, said
+            assert time.monotonic() < deadline, said
+            time.sleep(0.1)
+        script = "set -eu\n" + _shell_lines(said)
+        assert script.count("curl -s") == 7
+        pasted = subprocess.run(
+            ["bash"], check=False, input=script, capture_output=True, text=True, timeout=60
+        )
+        assert pasted.returncode == 0, pasted.stderr
+        assert '"endpoint":"egnyte"' in pasted.stdout
+        assert '"event_type":"' in pasted.stdout
+        assert '"signature":"ok"' in pasted.stdout
+    finally:
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(PATIENCE) == 0
+
+
+def _shell_lines(said: str) -> str:
+    """What a reader would paste: the assignments and the commands, without the indented answers."""
+    lines = said.splitlines()
+    pasted: list[str] = []
+    for number, line in enumerate(lines):
+        continues = number > 0 and bool(pasted) and pasted[-1].endswith(("\\", "|")) and bool(line)
+        if continues or re.match(r"[A-Z_]+=|curl -s", line):
+            pasted.append(line)
+    return "\n".join(pasted) + "\n"

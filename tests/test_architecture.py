@@ -1,0 +1,130 @@
+"""The rules of the house that a reader would not see broken: directions of imports, one address for SQL."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import app
+from app import registry
+
+ROOT = Path(app.__file__).parent
+
+# A module may import from lower rows only. What is not named here belongs to the row of its folder.
+ROWS: tuple[tuple[str, ...], ...] = (
+    ("errors", "clock", "ids", "backoff", "logs"),
+    ("settings", "sealing", "ceql", "delivery.signing", "delivery.egress", "upstream.client", "wire.dates",
+     "wire.authorization", "store.tables", "store.engine", "api.requests"),
+    ("upstream.oauth", "store.leases", "store.migrations", "api.problems"),
+    ("store.tenants", "store.instances", "store.pollers", "store.events", "store.outbox", "hubs.documents"),
+    ("registry", "providers", "tenants", "wire.events", "wire.notifications"),
+    ("configuration", "credentials", "events"),
+    ("runtime", "wire.elements"),
+    ("documents", "api.deps", "delivery.dispatcher", "wire.instances"),
+    ("instances", "poller"),
+    ("workers", "api.elements", "api.instances", "api.documents", "api.ops"),
+    ("main", "demo"),
+    ("cli",),
+)  # fmt: skip
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package by its dotted name, empty __init__ files left out."""
+    found = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        if parts[-1] == "__init__":
+            parts = parts[:-1]
+        if parts and path.read_text():
+            found[".".join(parts)] = path
+    found.pop("__main__", None)
+    return found
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The modules of the package that a file imports, functions' own imports included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.ImportFrom(module=str(module), names=names) if module.split(".")[0] == "app":
+                base = module.partition(".")[2]
+                for name in names:
+                    inner = f"{base}.{name.name}".strip(".")
+                    yield inner if inner in MODULES else base
+            case ast.Import(names=names):
+                for name in names:
+                    if name.name.startswith("app."):
+                        yield name.name.partition(".")[2]
+
+
+MODULES = modules()
+
+
+def row(name: str) -> int:
+    for number, names in enumerate(ROWS):
+        if name in names or name.split(".")[0] in names:
+            return number
+    raise AssertionError(f"{name} has no row in ROWS: decide where it belongs")
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.startswith("sandbox")])
+def test_a_module_imports_only_from_lower_rows(name: str) -> None:
+    for other in set(imported(MODULES[name])) - {"", name}:
+        if other.startswith("sandbox"):
+            assert name in {"cli", "demo"}, f"{name} imports the sandbox"
+        elif other.split(".")[0] != "providers" or not name.startswith("providers"):
+            assert row(other) < row(name), f"{name} (row {row(name)}) imports {other} (row {row(other)})"
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("sandbox")])
+def test_the_sandbox_is_an_independent_witness(name: str) -> None:
+    assert all(other.startswith("sandbox") for other in imported(MODULES[name]) if other)
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.startswith(("store", "sandbox"))])
+def test_sql_is_written_only_in_the_store(name: str) -> None:
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "sqlalchemy":
+            names = {item.name for item in node.names}
+            assert not names & {"select", "insert", "update", "delete", "text"}, f"{name} writes SQL"
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.startswith("providers")])
+def test_a_provider_never_sees_the_database_or_another_provider(name: str) -> None:
+    allowed = ("hubs.", "upstream.", "errors")
+    assert all(other.startswith(allowed) for other in imported(MODULES[name]) if other)
+
+
+@pytest.mark.parametrize("key", [provider.key for provider in registry.discover({}).providers])
+def test_a_provider_has_its_sandbox_twin_and_its_tests(key: str) -> None:
+    assert key in {name.split(".")[1] for name in MODULES if name.startswith("sandbox.")}
+    assert (Path(__file__).parent / "providers" / f"test_{key}.py").is_file()
+
+
+def test_authlib_is_imported_in_one_place() -> None:
+    users = [name for name, path in MODULES.items() if "authlib" in path.read_text()]
+    assert users == ["upstream.oauth"]
+
+
+def test_httpx2_is_not_installed() -> None:
+    """Starlette and authlib would silently prefer it to the client that this project has chosen."""
+    with pytest.raises(ModuleNotFoundError):
+        __import__("httpx2")
+
+
+@pytest.mark.parametrize(("name", "path"), MODULES.items())
+def test_a_file_can_be_read_in_one_sitting(name: str, path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 400, name
+
+
+def test_functions_are_short() -> None:
+    lengths = sorted(
+        (node.end_lineno or 0) - node.lineno + 1
+        for path in MODULES.values()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+    assert lengths[len(lengths) // 2] <= 10
+    assert lengths[len(lengths) * 9 // 10] <= 30

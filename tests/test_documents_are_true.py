@@ -1,0 +1,55 @@
+"""What is generated is up to date, and what is written in the repository can be relied on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from app import cli, settings
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_openapi_is_what_the_code_answers() -> None:
+    assert (ROOT / "openapi/gateway.json").read_text() == cli.openapi_text(), "run `make openapi`"
+
+
+def test_every_setting_is_in_its_page() -> None:
+    assert (ROOT / "docs/settings.md").read_text() == settings.as_markdown(), "run `make docs`"
+
+
+def test_the_lock_names_no_registry() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    assert "://" not in lock
+    assert "--" not in lock
+
+
+def test_every_process_of_the_compose_file_is_a_command_of_the_gateway() -> None:
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    commands = {name: item["command"] for name, item in services.items() if "command" in item}
+    assert commands == {"api": ["serve", "--no-workers"], "worker": ["work"]}
+    assert (services["api"]["deploy"]["replicas"], services["worker"]["deploy"]["replicas"]) == (2, 3)
+
+
+def test_the_image_copies_only_files_that_exist_and_are_not_ignored() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    copied = [word for line in lines if line.startswith("COPY ") and "--from" not in line
+              for word in line.split()[1:-1]]  # fmt: skip
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert set(copied) == kept
+    assert all((ROOT / name).exists() for name in copied)
+    assert any(line.startswith("USER gateway") for line in lines)
+
+
+def test_a_wheel_carries_the_migrations(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    listing = subprocess.run(
+        [sys.executable, "-m", "zipfile", "-l", str(wheel)], check=True, capture_output=True, text=True
+    ).stdout
+    assert "app/migrations/env.py" in listing
+    assert "app/migrations/versions/0001_create_tables.py" in listing
