@@ -17,7 +17,7 @@ from app.errors import NotFound
 from app.hubs.documents import NEWEST
 from app.registry import Provider
 from app.runtime import Runtime
-from app.store import instances, outbox, pollers
+from app.store import instances, outbox, pollers, wakeups
 from app.store.tables import Instance, Poller
 from app.store.tenants import Caller
 from app.tenants import digest, new_token
@@ -183,6 +183,7 @@ async def _watch(
             cursor=cursor,
             due_at=now,
         )
+    await wakeups.notify(connection, Poller)
 
 
 async def _connected(runtime: Runtime, found: Sequence[Instance]) -> list[Connected]:

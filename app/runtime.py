@@ -24,8 +24,7 @@ AGENT = f"elements-gateway/{__version__}"
 
 @dataclass(frozen=True)
 class Wakeups:
-    """Set by whoever makes work, waited for by the workers of the same process. Other processes look for
-    due rows every GATEWAY_WORKER_IDLE."""
+    """Set by whoever makes work in this process, and by `store.wakeups.listen` for the others."""
 
     pollers: asyncio.Event = field(default_factory=asyncio.Event)
     callbacks: asyncio.Event = field(default_factory=asyncio.Event)

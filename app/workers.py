@@ -13,6 +13,8 @@ from typing import Generic, TypeVar
 from app.delivery.dispatcher import DispatchWorker
 from app.poller import PollWorker
 from app.runtime import Runtime
+from app.store import wakeups
+from app.store.tables import Callback, Duty, Poller
 
 log = logging.getLogger(__name__)
 
@@ -106,9 +108,16 @@ async def work(runtime: Runtime, draining: asyncio.Event) -> None:
             draining,
         ).forever(),
     ]
+    wakeups_of: dict[type[Duty], asyncio.Event] = {
+        Poller: runtime.wakeups.pollers,
+        Callback: runtime.wakeups.callbacks,
+    }
+    listener = asyncio.create_task(wakeups.listen(runtime.database, wakeups_of))
     log.info("worker started")
     running = asyncio.gather(*loops)
     await draining.wait()
+    listener.cancel()
+    await asyncio.gather(listener, return_exceptions=True)
     try:
         await asyncio.wait_for(running, settings.drain_timeout.total_seconds())
     except TimeoutError:

@@ -19,7 +19,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("settings", "sealing", "ceql", "delivery.signing", "delivery.egress", "upstream.client", "wire.dates",
      "wire.authorization", "store.tables", "store.engine", "api.requests"),
     ("upstream.oauth", "store.leases", "store.migrations", "api.problems"),
-    ("store.tenants", "store.instances", "store.pollers", "store.events", "store.outbox", "hubs.documents"),
+    ("store.tenants", "store.instances", "store.pollers", "store.events", "store.outbox", "store.wakeups", "hubs.documents"),
     ("registry", "providers", "tenants", "wire.events", "wire.notifications"),
     ("configuration", "credentials", "events"),
     ("runtime", "wire.elements"),
