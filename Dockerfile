@@ -23,7 +23,7 @@ ENV PATH=/venv/bin:$PATH \
     GATEWAY_PORT=8080 \
     GATEWAY_LOG_FORMAT=json \
     GATEWAY_DATABASE_URL=sqlite:////data/gateway.db
-USER gateway
+USER 10001:10001
 WORKDIR /data
 VOLUME /data
 EXPOSE 8080

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
 import subprocess
 import sys
+import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import yaml
@@ -41,15 +45,17 @@ def test_the_image_copies_only_files_that_exist_and_are_not_ignored() -> None:
     kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     assert set(copied) == kept
     assert all((ROOT / name).exists() for name in copied)
-    assert any(line.startswith("USER gateway") for line in lines)
+    assert any(line == "USER 10001:10001" for line in lines)
 
 
-def test_a_wheel_carries_the_migrations(tmp_path: Path) -> None:
+def test_a_wheel_migrates_without_the_checkout(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
-    listing = subprocess.run(
-        [sys.executable, "-m", "zipfile", "-l", str(wheel)], check=True, capture_output=True, text=True
-    ).stdout
-    assert "app/migrations/env.py" in listing
-    assert "app/migrations/versions/0001_create_tables.py" in listing
+    with zipfile.ZipFile(wheel) as packed:
+        packed.extractall(tmp_path / "installed")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "installed")}
+    command = [sys.executable, "-m", "app", "migrate"]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    with closing(sqlite3.connect(tmp_path / "data/gateway.db")) as database:
+        assert database.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)

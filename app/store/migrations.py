@@ -17,10 +17,10 @@ _PACKAGE = Path(app.__file__).parent
 
 
 def config() -> Config:
-    """Alembic's configuration; the scripts lie beside the package in a checkout, inside it in a wheel."""
-    beside = _PACKAGE.parent / "alembic"
+    """Alembic's configuration; the scripts lie inside the package in a wheel, beside it in a checkout."""
+    inside = _PACKAGE / "migrations"
     found = Config()
-    found.set_main_option("script_location", str(beside if beside.is_dir() else _PACKAGE / "migrations"))
+    found.set_main_option("script_location", str(inside if inside.is_dir() else _PACKAGE.parent / "alembic"))
     return found
 
 
