@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import signal
 import sys
 from collections.abc import Coroutine
@@ -153,7 +154,14 @@ def _configured() -> Settings:
     wanted = settings.load()
     open_sealer(wanted)  # a missing or malformed key is said at start, not at the first account
     logs.configure(wanted.log_level, wanted.log_format)
+    _allow_many_connections()
     return wanted
+
+
+def _allow_many_connections() -> None:
+    """Every POST in flight is an open file; the usual soft limit of 1,024 of them is below the settings."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _run(step: Coroutine[Any, Any, T]) -> T:
@@ -162,7 +170,7 @@ def _run(step: Coroutine[Any, Any, T]) -> T:
 
 async def _prepare(wanted: Settings) -> None:
     """The schema, and on an empty database the first organization."""
-    await _migrate(wanted, only_if_wanted=True)
+    await _ready_schema(wanted)
     database = open_database(wanted)
     try:
         made = await tenants.create_first(database, now=Clock().now())
@@ -172,9 +180,7 @@ async def _prepare(wanted: Settings) -> None:
         _print_secrets(made, "First start: an organization, an account and a user were created.")
 
 
-async def _migrate(wanted: Settings, *, only_if_wanted: bool = False) -> None:
-    if only_if_wanted and not wanted.migrate_on_start:
-        return
+async def _migrate(wanted: Settings) -> None:
     database = open_database(wanted)
     try:
         await migrations.upgrade(database)
@@ -182,8 +188,24 @@ async def _migrate(wanted: Settings, *, only_if_wanted: bool = False) -> None:
         await database.close()
 
 
+async def _ready_schema(wanted: Settings) -> None:
+    """Migrates, or where that is not wanted, refuses to start on another schema. Raises SettingsError."""
+    if wanted.migrate_on_start:
+        await _migrate(wanted)
+        return
+    database = open_database(wanted)
+    try:
+        if not await migrations.is_current(database):
+            raise SettingsError(
+                "the database has another schema than this version needs; run `gateway migrate`, "
+                "or set GATEWAY_MIGRATE_ON_START"
+            )
+    finally:
+        await database.close()
+
+
 async def _create_organization(wanted: Settings, name: str, email: str) -> NewSecrets:
-    await _migrate(wanted, only_if_wanted=True)
+    await _ready_schema(wanted)
     database = open_database(wanted)
     try:
         return await tenants.create_organization(database, name, email=email, now=Clock().now())
@@ -192,7 +214,7 @@ async def _create_organization(wanted: Settings, name: str, email: str) -> NewSe
 
 
 async def _work(wanted: Settings) -> None:
-    await _migrate(wanted, only_if_wanted=True)
+    await _ready_schema(wanted)
     draining = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, draining.set)

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from app.backoff import RetryPlan
 from app.errors import SettingsError
@@ -190,7 +191,10 @@ class Settings(BaseSettings):
     @property
     def database(self) -> URL:
         """The URL with the async driver that the store uses for this kind of database."""
-        url = make_url(self.database_url.get_secret_value())
+        try:
+            url = make_url(self.database_url.get_secret_value())
+        except ArgumentError:
+            raise SettingsError("GATEWAY_DATABASE_URL: not the URL of a database") from None
         kind = url.get_backend_name()
         drivers = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
         if kind not in drivers:

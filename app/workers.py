@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from app.delivery.dispatcher import DispatchWorker
 from app.poller import PollWorker
@@ -86,43 +87,56 @@ async def work(runtime: Runtime, draining: asyncio.Event) -> None:
 
     After GATEWAY_DRAIN_TIMEOUT what is still running is cancelled; its leases are given back.
     """
-    settings = runtime.settings
-    poll, dispatch = PollWorker(runtime, draining), DispatchWorker(runtime, draining)
-    loops = [
-        Loop(
-            "poller",
-            poll.claim,
-            poll.run,
-            settings.poll_concurrency,
-            settings.worker_idle,
-            runtime.wakeups.pollers,
-            draining,
-        ).forever(),
-        Loop(
-            "dispatcher",
-            dispatch.claim,
-            dispatch.run,
-            settings.callbacks_at_once,
-            settings.worker_idle,
-            runtime.wakeups.callbacks,
-            draining,
-        ).forever(),
-    ]
-    wakeups_of: dict[type[Duty], asyncio.Event] = {
+    woken: dict[type[Duty], asyncio.Event] = {
         Poller: runtime.wakeups.pollers,
         Callback: runtime.wakeups.callbacks,
     }
-    listener = asyncio.create_task(wakeups.listen(runtime.database, wakeups_of))
+    listening = asyncio.create_task(wakeups.listen(runtime.database, woken))
+    working = asyncio.create_task(_loops(runtime, draining))
+    asked = asyncio.create_task(draining.wait())
     log.info("worker started")
-    running = asyncio.gather(*loops)
-    await draining.wait()
-    listener.cancel()
-    await asyncio.gather(listener, return_exceptions=True)
+    both: set[asyncio.Task[Any]] = {working, asked}
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    for task in (listening, asked):
+        task.cancel()
+    await asyncio.gather(listening, asked, return_exceptions=True)
     try:
-        await asyncio.wait_for(running, settings.drain_timeout.total_seconds())
+        await asyncio.wait_for(working, runtime.settings.drain_timeout.total_seconds())
     except TimeoutError:
         log.warning("drain timed out; what was in flight is given back")
     log.info("worker stopped")
+
+
+async def _loops(runtime: Runtime, draining: asyncio.Event) -> None:
+    """The two loops of a worker; ends when both have drained."""
+    settings = runtime.settings
+    poll, dispatch = PollWorker(runtime, draining), DispatchWorker(runtime, draining)
+    await asyncio.gather(
+        Loop(
+            name="poller",
+            claim=poll.claim,
+            run=poll.run,
+            places=settings.poll_concurrency,
+            idle=settings.worker_idle,
+            wakeup=runtime.wakeups.pollers,
+            draining=draining,
+        ).forever(),
+        Loop(
+            name="dispatcher",
+            claim=dispatch.claim,
+            run=dispatch.run,
+            places=settings.callbacks_at_once,
+            idle=settings.worker_idle,
+            wakeup=runtime.wakeups.callbacks,
+            draining=draining,
+        ).forever(),
+    )
+
+
+def _stop_process() -> None:
+    """An API without its workers would look healthy and deliver nothing."""
+    log.critical("the workers ended unexpectedly; the process stops")
+    signal.raise_signal(signal.SIGTERM)
 
 
 @asynccontextmanager
@@ -130,6 +144,7 @@ async def working(runtime: Runtime) -> AsyncIterator[None]:
     """Runs `work` beside the body and drains it at the end."""
     draining = asyncio.Event()
     task = asyncio.create_task(work(runtime, draining))
+    task.add_done_callback(lambda _: None if draining.is_set() else _stop_process())
     try:
         yield
     finally:

@@ -66,7 +66,9 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
 
 async def _unexpected(request: Request, error: Exception) -> Response:
     log.error("request failed unexpectedly", exc_info=error, extra={"requestId": request_id(request)})
-    return _answer(request, 500, GatewayError().message)
+    # This answer leaves outside of the middleware that names all others.
+    named = {"Elements-Request-Id": request_id(request)}
+    return _answer(request, 500, GatewayError().message, headers=named)
 
 
 def _answer(

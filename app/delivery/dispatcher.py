@@ -12,6 +12,7 @@ from datetime import datetime
 from app.backoff import GiveUp, Retry, after_failed_attempt
 from app.delivery import signing
 from app.delivery.egress import Answer
+from app.errors import GatewayError
 from app.runtime import Runtime
 from app.store import outbox
 from app.store.leases import Lease, lease_of
@@ -90,15 +91,18 @@ class DispatchWorker:
             if delivery.active and delivery.subscription_id not in turn.ended:
                 self._note(turn, delivery, await self._post(url, delivery))
             else:
-                turn.settlements.append(_queued(delivery, None, "the subscription is not active"))
+                turn.settlements.append(_queued(delivery, delivery.attempts, None, "not active"))
 
     async def _post(self, url: str, delivery: Pending) -> Answer:
-        now = self._runtime.clock.now()
+        try:
+            key = self._key(delivery)
+        except GatewayError as error:
+            return Answer(None, error.message)
         headers = signing.headers(
             delivery.body,
             notification_id=delivery.notification_id,
-            key=self._key(delivery),
-            timestamp=int(now.timestamp()),
+            key=key,
+            timestamp=int(self._runtime.clock.now().timestamp()),
         )
         return await self._runtime.egress.post(url, delivery.body, headers)
 
@@ -135,7 +139,7 @@ class DispatchWorker:
                 )
             case GiveUp(reason):
                 turn.ended[delivery.subscription_id] = reason
-                turn.settlements.append(_queued(delivery, answer.status, answer.error))
+                turn.settlements.append(_queued(delivery, attempts, answer.status, answer.error))
 
     def _verdict(self, attempts: int, answer: Answer) -> Retry | GiveUp:
         if answer.status == _GONE:
@@ -164,8 +168,7 @@ class DispatchWorker:
             log.warning("subscription deactivated", extra={"subscription": subscription_id, "reason": reason})
 
 
-def _queued(delivery: Pending, status: int | None, error: str | None) -> Settlement:
-    attempts = delivery.attempts + (status is not None or delivery.active)
+def _queued(delivery: Pending, attempts: int, status: int | None, error: str | None) -> Settlement:
     return Settlement(delivery.delivery_id, DeliveryStatus.QUEUED, attempts, None, status, error)
 
 

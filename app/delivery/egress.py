@@ -18,6 +18,7 @@ from app import backoff
 
 Network = IPv4Network | IPv6Network
 
+_KEEPALIVE = 3.0  # seconds; servers close an idle connection after 5 (uvicorn, Node) or more
 _READ_LIMIT = 64 * 1024  # bytes of an answer that are read so that its connection can be used again
 
 
@@ -54,7 +55,7 @@ class Egress:
 
         def session() -> aiohttp.ClientSession:
             connector = aiohttp.TCPConnector(
-                limit=connections, ssl=context, socket_factory=open_socket, keepalive_timeout=30
+                limit=connections, ssl=context, socket_factory=open_socket, keepalive_timeout=_KEEPALIVE
             )
             return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
