@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Literal
 
 from alembic import context
 from sqlalchemy import Connection, text
@@ -16,7 +17,7 @@ _LOCK = 7_250_346_811  # any number that no other application of the same databa
 _LOCK_TIMEOUT = "5s"  # a migration that cannot get its table lock gives up instead of queueing all others
 
 
-def _render(kind: str, item: object, _context: object) -> str | bool:
+def _render(kind: str, item: object, _context: object) -> str | Literal[False]:
     """Migrations name plain types: they must not change when the application's types do."""
     if kind == "type" and isinstance(item, UtcDateTime):
         return "sa.DateTime(timezone=True)"
