@@ -24,12 +24,14 @@ def configure(level: str, form: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
-        logging.getLogger(name).handlers = []
-    # Both write whole URLs, and a query may carry a client secret.
+    quiet_libraries()
+
+
+def quiet_libraries() -> None:
+    """Keeps lines of libraries out that would carry whole URLs or parameters, and so perhaps secrets."""
     logging.getLogger("uvicorn.access").disabled = True
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for name in ("httpx", "httpcore", "aiosqlite", "asyncio", "alembic", "sqlalchemy"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 class TextLines(logging.Formatter):
