@@ -169,11 +169,11 @@ class _Position:
 def _change(event: Mapping[str, Any]) -> Change:
     kind, action = str(event.get("type")), str(event.get("action"))
     event_type, verb = _MEANING.get((kind, action), ("UNKNOWN", action))
-    data = event.get("data") or {}
-    path, previous = data.get("target_path"), data.get("source_path")
+    data = _mapping(event.get("data"))
+    path, previous = _text(data.get("target_path")), _text(data.get("source_path"))
     if verb in {"move", "rename"} and path and previous:
         verb = "rename" if PurePosixPath(path).parent == PurePosixPath(previous).parent else "move"
-    object_type, object_id = _object(kind, event, data)
+    object_type, object_id = _object(kind, event, data, path)
     if object_type == "note":
         event_type = {"comment": "CREATED", "uncomment": "DELETED"}.get(verb, event_type)
     return Change(
@@ -191,11 +191,12 @@ def _change(event: Mapping[str, Any]) -> Change:
     )
 
 
-def _object(kind: str, event: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[str, str]:
+def _object(
+    kind: str, event: Mapping[str, Any], data: Mapping[str, Any], path: str | None
+) -> tuple[str, str]:
     """Type and id of what changed. Older payloads carry only a path, which then is the id."""
-    path = data.get("target_path")
     if kind == "permission_change":  # `is_folder` is always false here although it always is one
-        details = event.get("eventTypeSpecificAttributes") or {}
+        details = _mapping(event.get("eventTypeSpecificAttributes"))
         return "folder", str(details.get("targetFolderId") or path or _event_id(event))
     if kind == "note" and not path:
         return "note", str(data.get("note_id") or _event_id(event))
@@ -204,6 +205,14 @@ def _object(kind: str, event: Mapping[str, Any], data: Mapping[str, Any]) -> tup
     )
     known = next((data[key] for key in keys if data.get(key)), None)
     return "folder" if data.get("is_folder") else "file", str(known or path or _event_id(event))
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return str(value) if value else None
 
 
 def _event_id(event: Mapping[str, Any]) -> str:

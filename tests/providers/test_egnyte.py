@@ -1,0 +1,290 @@
+"""Egnyte's quirks, over real HTTP against its sandbox; what every provider must do is in conformance."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from acme import Acme
+
+from app.errors import (
+    GrantRefused,
+    VendorError,
+    VendorForbidden,
+    VendorNotFound,
+    VendorRefused,
+    VendorThrottled,
+    VendorUnauthorized,
+    VendorUnavailable,
+)
+from app.hubs.documents import NEWEST
+from app.providers import egnyte
+from app.providers.egnyte import Egnyte
+from app.upstream import oauth
+from app.upstream.client import Refusal, Upstream, open_client
+from app.upstream.oauth import App
+
+REDIRECT_URI = "http://127.0.0.1:9200/oauth/callback"
+APP = App("sandbox-client", "sandbox-secret", REDIRECT_URI)
+NOW = datetime(2026, 1, 5, 10, tzinfo=UTC)
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    async with open_client(connections=10, timeout=timedelta(seconds=2), agent="test") as opened:
+        yield opened
+
+
+def connect(acme: Acme, client: httpx.AsyncClient, **configuration: str) -> Egnyte:
+    access_token = acme.token()["access_token"]
+
+    async def token(rejected: str | None = None) -> str:
+        if rejected:
+            raise VendorUnauthorized
+        return str(access_token)
+
+    upstream = Upstream(client, base_url=acme.url, token=token, interpret=Egnyte.refusal)
+    return Egnyte(upstream, configuration)
+
+
+@pytest.fixture
+def account(acme: Acme, client: httpx.AsyncClient) -> Egnyte:
+    return connect(acme, client)
+
+
+def code(acme: Acme) -> str:
+    form = {
+        "client_id": "sandbox-client",
+        "redirect_uri": REDIRECT_URI,
+        "response_type": "code",
+        "username": "jsmith",
+        "decision": "allow",
+    }
+    answer = acme.http.post("/puboauth/consent", data=form)
+    return str(httpx.URL(answer.headers["location"]).params["code"])
+
+
+async def test_a_code_becomes_tokens_that_expire_and_can_be_refreshed(
+    acme: Acme, client: httpx.AsyncClient
+) -> None:
+    acme.configure(refresh_rotation="rotate")
+    tokens = await oauth.exchange_code(client, Egnyte.oauth, acme.url, APP, code(acme), NOW)
+    assert tokens.expires_in == timedelta(days=30)
+    assert tokens.refresh_token
+    assert tokens.access_token not in repr(tokens)
+    fresh = await oauth.refresh(client, Egnyte.oauth, acme.url, APP, tokens.refresh_token, NOW)
+    assert fresh.access_token != tokens.access_token
+    assert fresh.refresh_token not in {None, tokens.refresh_token}
+
+
+async def test_a_refresh_token_that_is_not_repeated_is_kept(acme: Acme, client: httpx.AsyncClient) -> None:
+    acme.configure(refresh_rotation="omit")
+    tokens = await oauth.exchange_code(client, Egnyte.oauth, acme.url, APP, code(acme), NOW)
+    assert tokens.refresh_token
+    fresh = await oauth.refresh(client, Egnyte.oauth, acme.url, APP, tokens.refresh_token, NOW)
+    assert fresh.refresh_token == tokens.refresh_token
+
+
+async def test_a_legacy_token_never_expires(acme: Acme, client: httpx.AsyncClient) -> None:
+    acme.configure(token_mode="legacy")
+    tokens = await oauth.exchange_code(client, Egnyte.oauth, acme.url, APP, code(acme), NOW)
+    assert (tokens.expires_in, tokens.refresh_token) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ({"kind": "409", "retry_after": 9}, VendorThrottled),
+        ({"kind": "429", "retry_after": 9}, VendorThrottled),
+        ({"kind": "502"}, VendorUnavailable),
+        ({"kind": "cut_midway"}, VendorUnavailable),
+        ({"kind": "bad_json"}, VendorUnavailable),
+        ({"kind": "400"}, GrantRefused),
+    ],
+)
+async def test_what_goes_wrong_at_the_token_endpoint_has_a_name(
+    acme: Acme, client: httpx.AsyncClient, fault: dict[str, Any], error: type[VendorError]
+) -> None:
+    granted = code(acme)
+    acme.fault(**fault, path="/puboauth/token")
+    with pytest.raises(error) as caught:
+        await oauth.exchange_code(client, Egnyte.oauth, acme.url, APP, granted, NOW)
+    assert type(caught.value) is error
+    assert caught.value.retry_after == fault.get("retry_after")
+    assert "sandbox-secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [
+        ("mashery_qps", VendorThrottled),
+        ("mashery_rate", VendorThrottled),
+        ("429", VendorThrottled),
+        ("403", VendorForbidden),
+        ("mashery_inactive", VendorUnauthorized),
+        ("401", VendorUnauthorized),
+        ("404", VendorNotFound),
+        ("400", VendorRefused),
+        ("500", VendorUnavailable),
+        ("503", VendorUnavailable),
+        ("cut", VendorUnavailable),
+        ("cut_midway", VendorUnavailable),
+        ("bad_json", VendorUnavailable),
+        ("html", VendorUnavailable),
+    ],
+)
+async def test_what_goes_wrong_in_a_call_has_a_name(
+    acme: Acme, account: Egnyte, kind: str, error: type[VendorError]
+) -> None:
+    acme.fault(kind, path="/pubapi/v1/userinfo", times=2)
+    with pytest.raises(error) as caught:
+        await account.ping()
+    assert type(caught.value) is error
+
+
+async def test_a_throttle_says_how_long(acme: Acme, account: Egnyte) -> None:
+    acme.fault("mashery_qps", path="/pubapi", retry_after=4)
+    with pytest.raises(VendorThrottled) as caught:
+        await account.ping()
+    assert caught.value.retry_after == 4
+    assert caught.value.provider_message == "Developer Over Qps"
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"errorMessage":"a"}', "a"),
+        (b'{"message":"a","code":1}', "a"),
+        (b'{"Errors":[{"description":"a","code":"X"},{"description":"b"}]}', "a b"),
+        (b'{"errors":[{"msg":"a","code":"X"}]}', "a"),
+        (b'{"formErrors":[{"code":"X","msg":"a"}]}', "a"),
+        (b'{"inputErrors":{"field":[{"code":"X","msg":"a"}]}}', "a"),
+        (b'{"error":"invalid_grant","error_description":"a"}', "a invalid_grant"),
+        (b"<h1>Developer\n Inactive</h1>", "Developer Inactive"),
+        (b'{"unknown":1}', '{"unknown":1}'),
+        (b"[1]", "[1]"),
+        (b"", "HTTP 400"),
+        (b'{"errors":"text","inputErrors":[1]}', '{"errors":"text","inputErrors":[1]}'),
+    ],
+)
+def test_every_envelope_gives_its_words(body: bytes, words: str) -> None:
+    error = Egnyte.refusal(Refusal(400, httpx.Headers(), body))
+    assert isinstance(error, VendorRefused)
+    assert error.provider_message == words
+
+
+async def test_version_1_leaves_permission_changes_out(acme: Acme, client: httpx.AsyncClient) -> None:
+    acme.change("folder", "/Shared/New")
+    acme.change("permission", "/Shared/New", subject="/user/122", level="Viewer")
+    first = await connect(acme, client, **{"egnyte.events.version": "v1"}).changes(None, 100)
+    second = await connect(acme, client).changes(None, 100)
+    assert [change.change for change in first.changes] == ["create"]
+    assert [change.change for change in second.changes] == ["create", "permission"]
+    assert second.changes[1].object_type == "folder"
+
+
+@pytest.mark.parametrize("form", ["404", "oldest"])
+async def test_a_cursor_that_is_too_old_goes_on_at_the_oldest_and_reports_a_gap(
+    acme: Acme, account: Egnyte, form: str
+) -> None:
+    acme.configure(stale_cursor=form)
+    acme.change("upload", "/Shared/lost.txt", content="x")
+    kept = acme.change("upload", "/Shared/kept.txt", content="x")
+    acme.control("events/drop", before_id=kept["latest_id"])
+    long_ago = int((datetime.now(UTC) - timedelta(days=40)).timestamp())
+    page = await account.changes(f"4000@{long_ago}", 100)
+    assert page.gap
+    assert [change.name for change in page.changes] == ["kept.txt"]
+    again = await account.changes(page.cursor, 100)
+    assert (again.changes, again.gap) == ([], False)
+
+
+async def test_a_reader_who_was_away_without_missing_anything_has_no_gap(acme: Acme, account: Egnyte) -> None:
+    first = await account.changes(NEWEST, 100)
+    acme.change("upload", "/Shared/a.txt", content="x")
+    old = first.cursor.partition("@")[0] + "@1"
+    page = await account.changes(old, 100)
+    assert (len(page.changes), page.gap) == (1, False)
+
+
+async def test_the_cursor_is_never_ahead_of_what_was_read(acme: Acme, account: Egnyte) -> None:
+    acme.change("upload", "/Shared/{n}.txt", content="x", count=30)
+    for kind in ("duplicate_events", "reorder_events"):
+        acme.fault(kind, path="/pubapi/v2/events")
+    page = await account.changes(None, 10)
+    found = {change.event_id for change in page.changes}
+    while page.more:
+        page = await account.changes(page.cursor, 10)
+        found |= {change.event_id for change in page.changes}
+    assert len(found) == 30
+
+
+FILE = {"target_path": "/Shared/b.txt", "target_id": "e", "target_group_id": "g", "is_folder": False}
+FOLDER = {"target_path": "/Shared/f", "folder_id": "f", "target_id": "t", "is_folder": True}
+
+
+@pytest.mark.parametrize(
+    ("kind", "action", "data", "expected"),
+    [
+        ("file_system", "create", FILE, ("CREATED", "create", "file", "g")),
+        ("file_system", "create", FOLDER, ("CREATED", "create", "folder", "f")),
+        ("file_system", "delete", FILE, ("DELETED", "delete", "file", "g")),
+        ("file_system", "delete", FOLDER, ("DELETED", "delete", "folder", "f")),
+        ("file_system", "move", FILE | {"source_path": "/x/b.txt"}, ("UPDATED", "move", "file", "g")),
+        ("file_system", "move", FILE | {"source_path": "/Shared/a.txt"}, ("UPDATED", "rename", "file", "g")),
+        ("file_system", "rename", FILE | {"source_path": "/Shared/a"}, ("UPDATED", "rename", "file", "g")),
+        ("file_system", "copy", FILE | {"source_path": "/Shared/a"}, ("CREATED", "copy", "file", "g")),
+        ("file_system", "restore", FILE, ("CREATED", "restore", "file", "g")),
+        (
+            "file_system",
+            "delete",
+            {"target_path": "/p", "is_folder": False},
+            ("DELETED", "delete", "file", "/p"),
+        ),
+        ("note", "create", {"note_id": "n"}, ("CREATED", "comment", "note", "n")),
+        ("note", "create", FILE | {"note_id": "n"}, ("UPDATED", "comment", "file", "g")),
+        ("note", "delete", {"note_id": "n"}, ("DELETED", "uncomment", "note", "n")),
+        (
+            "permission_change",
+            "permission_change",
+            FILE,
+            ("UPDATED", "permission", "folder", "/Shared/b.txt"),
+        ),
+        ("file_system", "levitate", FILE, ("UNKNOWN", "levitate", "file", "g")),
+        ("weather", "rain", None, ("UNKNOWN", "rain", "file", "77")),
+    ],
+)
+def test_events_are_told_in_cloud_elements_words(
+    kind: str, action: str, data: Any, expected: tuple[str, ...]
+) -> None:
+    event = {"id": 77, "timestamp": "2026-01-05T10:00:00.000Z", "actor": 121, "type": kind, "action": action}
+    found = egnyte._change(event | {"data": data})
+    assert (found.event_type, found.change, found.object_type, found.object_id) == expected
+    assert (found.event_id, found.actor_id, found.date) == ("77", "121", NOW)
+    assert found.raw["action"] == action
+
+
+def test_a_permission_change_names_its_folder_by_id() -> None:
+    event = {"id": 1, "type": "permission_change", "action": "permission_change", "data": FILE}
+    found = egnyte._change(event | {"eventTypeSpecificAttributes": {"targetFolderId": "f-1"}})
+    assert (found.object_type, found.object_id) == ("folder", "f-1")
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {},
+        {"type": None, "data": []},
+        {"timestamp": "yesterday"},
+        {"data": {"target_path": 5}},
+        {"data": "text"},
+    ],
+)
+def test_an_event_that_makes_no_sense_is_passed_on(event: dict[str, Any]) -> None:
+    found = egnyte._change(event)
+    assert found.event_type == "UNKNOWN"
+    assert found.raw == event
+    assert found.event_id == egnyte._change(dict(event)).event_id
