@@ -1,0 +1,155 @@
+"""Tokens are refreshed early, once, and by whoever comes first; a dead grant is said."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from acme import Acme
+from gateway import Gateway
+
+from app.credentials import Secrets
+from app.errors import GrantRevoked, NotFound, VendorUnauthorized
+from app.providers.egnyte import Egnyte
+from app.store import instances
+from app.store.tables import Instance
+
+
+@pytest.fixture
+async def instance(gateway: Gateway) -> Instance:
+    return await stored(gateway, (await gateway.connect())["id"])
+
+
+async def stored(gateway: Gateway, instance_id: int) -> Instance:
+    async with gateway.runtime.database.read() as connection:
+        found = await instances.for_worker(connection, instance_id)
+    assert found is not None
+    return found[0]
+
+
+def token_requests(sandbox: httpx.Client) -> int:
+    requests = sandbox.get("/control/requests").json()["requests"]
+    return sum(item["method"] == "POST" and item["path"].endswith("/puboauth/token") for item in requests)
+
+
+class Later:
+    """A clock that is ahead."""
+
+    def __init__(self, ahead: timedelta) -> None:
+        self._ahead = ahead
+
+    def now(self) -> datetime:
+        return datetime.now().astimezone() + self._ahead
+
+
+def let_time_pass(gateway: Gateway, monkeypatch: pytest.MonkeyPatch, ahead: timedelta) -> None:
+    monkeypatch.setattr(gateway.runtime.credentials, "_clock", Later(ahead))
+
+
+async def test_a_token_is_used_as_long_as_it_lives(
+    gateway: Gateway, instance: Instance, sandbox: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = token_requests(sandbox)
+    let_time_pass(gateway, monkeypatch, timedelta(days=29, hours=23))
+    source = gateway.runtime.credentials.token_source(instance, Egnyte)
+    assert await source() == await source()
+    assert token_requests(sandbox) == before
+
+
+async def test_a_token_is_refreshed_before_it_ends(
+    gateway: Gateway, instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credentials = gateway.runtime.credentials
+    old = await credentials.token_source(instance, Egnyte)()
+    let_time_pass(gateway, monkeypatch, timedelta(days=30) - timedelta(minutes=4))
+    fresh = await credentials.token_source(instance, Egnyte)()
+    assert fresh != old
+    assert (await credentials.open(instance.id)).values["oauth.user.token"] == fresh
+    assert await credentials.token_source(instance, Egnyte)() == fresh
+
+
+async def test_many_calls_refresh_once(gateway: Gateway, instance: Instance, sandbox: httpx.Client) -> None:
+    credentials = gateway.runtime.credentials
+    old = await credentials.token_source(instance, Egnyte)()
+    before = token_requests(sandbox)
+    sources = [credentials.token_source(instance, Egnyte) for _ in range(10)]
+    tokens = await asyncio.gather(*(source(rejected=old) for source in sources))
+    assert token_requests(sandbox) == before + 1
+    assert len(set(tokens)) == 1
+    assert tokens[0] != old
+
+
+async def test_a_legacy_token_is_never_refreshed(
+    gateway: Gateway, acme: Acme, sandbox: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acme.configure(token_mode="legacy")
+    instance = await stored(gateway, (await gateway.connect())["id"])
+    before = token_requests(sandbox)
+    let_time_pass(gateway, monkeypatch, timedelta(days=4000))
+    source = gateway.runtime.credentials.token_source(instance, Egnyte)
+    token = await source()
+    with pytest.raises(VendorUnauthorized):
+        await source(rejected=token)
+    assert token_requests(sandbox) == before
+
+
+async def test_who_loses_the_race_takes_what_the_winner_stored(
+    gateway: Gateway, instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credentials = gateway.runtime.credentials
+    secrets = await credentials.open(instance.id)
+    winner = Secrets(secrets.token, {**secrets.values, "oauth.user.token": "of-the-winner"})
+    refresh = credentials._refresh
+
+    async def beaten(*args: Any) -> str:
+        async with gateway.runtime.database.write() as connection:
+            sealed = credentials.seal(instance.id, winner)
+            assert await instances.save_credential(
+                connection, instance.id, version=secrets.version, sealed=sealed
+            )
+        return await refresh(*args)
+
+    monkeypatch.setattr(credentials, "_refresh", beaten)
+    old = secrets.values["oauth.user.token"]
+    assert await credentials.token_source(instance, Egnyte)(rejected=old) == "of-the-winner"
+
+
+async def test_a_refused_refresh_is_a_dead_grant(gateway: Gateway, instance: Instance, acme: Acme) -> None:
+    credentials = gateway.runtime.credentials
+    old = await credentials.token_source(instance, Egnyte)()
+    acme.control("tokens/expire", kind="all")
+    with pytest.raises(GrantRevoked) as caught:
+        await credentials.token_source(instance, Egnyte)(rejected=old)
+    assert "invalid_grant" in (caught.value.provider_message or "")
+    assert not (await stored(gateway, instance.id)).valid
+
+
+async def test_a_refresh_that_another_process_made_first_is_no_dead_grant(
+    gateway: Gateway, instance: Instance, acme: Acme, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credentials = gateway.runtime.credentials
+    used = await credentials.open(instance.id)
+    acme.control("tokens/expire", kind="all")
+    newer = Secrets(used.token, {**used.values, "oauth.user.token": "newer"}, used.version + 1)
+    opened = iter([used, newer])
+
+    async def open_stale(_: int) -> Secrets:
+        return next(opened)
+
+    monkeypatch.setattr(credentials, "open", open_stale)
+    assert await credentials.fresh(instance, Egnyte, used.values["oauth.user.token"]) == "newer"
+
+
+async def test_the_secrets_of_a_deleted_instance_are_gone(gateway: Gateway, instance: Instance) -> None:
+    await gateway.http.delete(f"/instances/{instance.id}", headers=gateway.platform)
+    with pytest.raises(NotFound):
+        await gateway.runtime.credentials.open(instance.id)
+
+
+async def test_secrets_do_not_show(gateway: Gateway, instance: Instance) -> None:
+    secrets = await gateway.runtime.credentials.open(instance.id)
+    assert secrets.token not in repr(secrets)
+    assert secrets.values["oauth.user.token"] not in repr(secrets)
