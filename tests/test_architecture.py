@@ -15,10 +15,10 @@ ROOT = Path(app.__file__).parent
 
 # A module may import from lower rows only. What is not named here belongs to the row of its folder.
 ROWS: tuple[tuple[str, ...], ...] = (
-    ("errors", "clock", "ids", "backoff", "logs"),
-    ("settings", "sealing", "ceql", "delivery.signing", "delivery.egress", "upstream.client", "wire.dates",
+    ("errors", "clock", "ids", "backoff", "logs", "http_client"),
+    ("settings", "sealing", "ceql", "delivery.signing", "upstream.client", "wire.dates",
      "wire.authorization", "store.tables", "store.engine", "api.requests"),
-    ("upstream.oauth", "store.leases", "store.migrations", "api.problems"),
+    ("upstream.oauth", "delivery.egress", "store.leases", "store.migrations", "api.problems"),
     ("store.tenants", "store.instances", "store.pollers", "store.events", "store.outbox",
      "store.wakeups", "hubs.documents"),
     ("registry", "providers", "tenants", "wire.events", "wire.notifications"),

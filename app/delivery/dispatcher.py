@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from app.backoff import GiveUp, Retry, after_failed_attempt
 from app.delivery import signing
@@ -67,7 +68,7 @@ class DispatchWorker:
         finally:  # also when the drain ran out of time: what was answered is settled, the rest stays due
             took = asyncio.get_running_loop().time() - started
             self._slow_in_hand -= callback.slow
-            await self._settle(lease, turn, slow=self._was_slow(turn, took))
+            await _to_its_end(self._settle(lease, turn, slow=self._was_slow(turn, took)))
         return more
 
     async def _send_due(self, callback: Callback, turn: _Turn) -> bool:
@@ -166,6 +167,16 @@ class DispatchWorker:
         log.info("callback served", extra={"callback": lease.row_id, "settled": held, **counts})
         for subscription_id, reason in turn.ended.items():
             log.warning("subscription deactivated", extra={"subscription": subscription_id, "reason": reason})
+
+
+async def _to_its_end(step: Coroutine[Any, Any, None]) -> None:
+    """Awaits a step that a cancellation may follow but not cut off."""
+    task = asyncio.create_task(step)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 def _queued(delivery: Pending, attempts: int, status: int | None, error: str | None) -> Settlement:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,9 +11,9 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
 from app import backoff
+from app.http_client import pooled_client
 
 Network = IPv4Network | IPv6Network
 
@@ -46,25 +45,18 @@ class Egress:
         self, *, timeout: timedelta, allowed: Sequence[Network], connections: int, agent: str
     ) -> None:
         self._timeout = timeout.total_seconds()
-        context = ssl.create_default_context()
 
         def open_socket(address: aiohttp.AddrInfoType) -> socket.socket:
             family, kind, protocol, _, endpoint = address
             _refuse_private(str(endpoint[0]), allowed)
             return socket.socket(family, kind, protocol)
 
-        def session() -> aiohttp.ClientSession:
-            connector = aiohttp.TCPConnector(
-                limit=connections, ssl=context, socket_factory=open_socket, keepalive_timeout=_KEEPALIVE
-            )
-            return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-
-        self._client = httpx.AsyncClient(
-            transport=AiohttpTransport(client=session, verify=context),
-            timeout=self._timeout,
-            headers={"User-Agent": agent},
-            trust_env=False,
-            follow_redirects=False,
+        self._client = pooled_client(
+            timeout=timeout,
+            agent=agent,
+            limit=connections,
+            keepalive_timeout=_KEEPALIVE,
+            socket_factory=open_socket,
         )
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
@@ -74,7 +66,7 @@ class Egress:
                 return await self._post(url, body, headers)
         except TimeoutError:
             return Answer(None, f"no answer within {self._timeout:g} s")
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError, ValueError) as error:
             return Answer(None, _reason(error))
 
     async def close(self) -> None:

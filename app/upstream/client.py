@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,7 +10,6 @@ from typing import Any, Protocol
 import aiohttp
 import httpx
 import orjson
-from httpx_aiohttp import AiohttpTransport
 from tenacity import (
     AsyncRetrying,
     RetryCallState,
@@ -23,7 +21,9 @@ from tenacity import (
 
 from app import backoff
 from app.errors import VendorError, VendorThrottled, VendorUnauthorized, VendorUnavailable
+from app.http_client import pooled_client
 
+_KEEPALIVE = 30.0  # seconds for which an idle connection to a vendor is kept
 _ATTEMPTS = 5  # of one call that may be repeated; the time budget usually ends it before
 _jitter = wait_random_exponential(multiplier=0.5, max=8)
 
@@ -116,7 +116,7 @@ async def send(client: httpx.AsyncClient, request: httpx.Request, interpret: Int
     """
     try:
         response = await client.send(request)
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, aiohttp.ClientError) as error:  # the transport lets some of the latter through
         where = f"{request.method} {request.url.host}{request.url.path}"
         raise VendorUnavailable(f"{where}: {_what_failed(error)}") from error
     if response.status_code < 300:
@@ -137,21 +137,8 @@ def decode(response: httpx.Response) -> Any:
 
 
 def open_client(*, connections: int, timeout: timedelta, agent: str) -> httpx.AsyncClient:
-    """The one client of a process. It keeps no cookies: accounts share its connections, not each other's
-    sessions. httpx over aiohttp, because httpx's own pool slows down with the square of its connections."""
-    context = ssl.create_default_context()
-
-    def session() -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(limit=connections, ssl=context, keepalive_timeout=30)
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-
-    return httpx.AsyncClient(
-        transport=AiohttpTransport(client=session, verify=context),
-        timeout=timeout.total_seconds(),
-        headers={"User-Agent": agent},
-        trust_env=False,
-        follow_redirects=False,
-    )
+    """The one client of a process for all vendors."""
+    return pooled_client(timeout=timeout, agent=agent, limit=connections, keepalive_timeout=_KEEPALIVE)
 
 
 def _wait(state: RetryCallState) -> float:
@@ -161,14 +148,16 @@ def _wait(state: RetryCallState) -> float:
     return _jitter(state)
 
 
-def _what_failed(error: httpx.HTTPError) -> str:
+def _what_failed(error: Exception) -> str:
     """The transport reports a refused connection as a time-out, so the words come from its cause."""
-    match error.__cause__:
+    match error.__cause__ or error:
         case aiohttp.ServerTimeoutError() | TimeoutError():
             return "no answer in time"
         case aiohttp.ClientConnectorError():
             return "the connection failed"
         case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError():
             return "the connection ended before the answer did"
+        case aiohttp.ClientResponseError():
+            return "the answer is not HTTP"
         case _:
             return type(error).__name__

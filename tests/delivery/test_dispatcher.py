@@ -1,0 +1,305 @@
+"""Turns: what is due is sent, what came of it is written, and nobody waits for another's receiver."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import gateway as gateways
+import httpx
+import pytest
+from gateway import Gateway
+from processes import PATIENCE
+from sqlalchemy import select
+
+from app.delivery.dispatcher import DispatchWorker
+from app.runtime import Runtime
+from app.store import outbox
+from app.store.tables import Callback, Delivery, Notification, Subscription, table
+
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Bench:
+    """A dispatcher, and short ways to give it work and to look at what it did."""
+
+    def __init__(self, gateway: Gateway, receiver_url: str) -> None:
+        self.runtime: Runtime = gateway.runtime
+        self.draining = asyncio.Event()
+        self.worker = DispatchWorker(self.runtime, self.draining)
+        self._receiver_url = receiver_url
+        self._number = 0
+
+    async def subscribe(self, path: str) -> Subscription:
+        async with self.runtime.database.write() as connection:
+            url = self._receiver_url + path
+            callback_id = await outbox.callback_id(connection, account_id=1, url=url)
+            subscription_id = await outbox.subscribe(
+                connection,
+                account_id=1,
+                instance_id=callback_id,
+                callback_id=callback_id,
+                topic="topic",
+                created_at=LONG_AGO,
+            )
+            sealed = self.runtime.sealer.seal(b"top-secret", outbox.row_name(subscription_id))
+            await outbox.seal_subscription(connection, subscription_id, sealed)
+            return (await outbox.subscriptions_of(connection, callback_id))[-1]
+
+    async def deliver(self, subscription: Subscription, count: int = 1) -> list[int]:
+        """Stores notifications, and answers their numbers."""
+        numbers = list(range(self._number + 1, self._number + count + 1))
+        self._number += count
+        common: dict[str, Any] = {"account_id": 1, "instance_id": 1, "created_at": LONG_AGO}
+        notifications = [
+            Notification(id=number, topic="topic", body=b'{"id":"%d"}' % number, **common)
+            for number in numbers
+        ]
+        deliveries = [
+            Delivery(
+                id=number,
+                notification_id=number,
+                subscription_id=subscription.id,
+                callback_id=subscription.callback_id,
+                status="created",
+                due_at=LONG_AGO,
+                last_error=None,
+                updated_at=LONG_AGO,
+                **common,
+            )
+            for number in numbers
+        ]
+        async with self.runtime.database.write() as connection:
+            await outbox.append(connection, notifications, deliveries, now=LONG_AGO)
+        return numbers
+
+    async def turns(self) -> list[bool]:
+        """Serves every callback that is due for one turn."""
+        claimed = await self.worker.claim(100)
+        return await asyncio.gather(*(self.worker.run(callback) for callback in claimed))
+
+    async def rows(self, model: Any) -> list[Any]:
+        async with self.runtime.database.read() as connection:
+            return list(await connection.execute(select(table(model)).order_by(table(model).c.id)))
+
+    async def statuses(self) -> list[str]:
+        return [row.status for row in await self.rows(Delivery)]
+
+
+async def bench(folder: Path, sandbox_url: str, receiver_url: str, **settings: Any) -> AsyncIterator[Bench]:
+    made = gateways.settings_for(folder, sandbox_url, **settings)
+    async with gateways.running(made, sandbox_url) as gateway:
+        yield Bench(gateway, receiver_url)
+
+
+@pytest.fixture
+async def quick(
+    tmp_path: Path, sandbox_url: str, receiver: httpx.Client, receiver_url: str
+) -> AsyncIterator[Bench]:
+    async for made in bench(tmp_path, sandbox_url, receiver_url, callback_timeout=timedelta(seconds=1)):
+        yield made
+
+
+def arrived(receiver: httpx.Client) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = receiver.get("/deliveries").json()
+    return found
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_what_is_due_is_sent_signed_and_settled(quick: Bench, receiver: httpx.Client) -> None:
+    numbers = await quick.deliver(await quick.subscribe("/ok"), 3)
+    assert await quick.turns() == [False]
+    assert {item["json"]["id"] for item in arrived(receiver)} == {str(number) for number in numbers}
+    assert {item["signature"] for item in arrived(receiver)} == {"ok"}
+    assert [
+        (row.status, row.attempts, row.last_status, row.due_at) for row in await quick.rows(Delivery)
+    ] == [("delivered", 1, 200, None)] * 3
+    (callback,) = await quick.rows(Callback)
+    assert (callback.due_at, callback.fence, callback.leased_until, callback.slow) == (
+        None,
+        None,
+        None,
+        False,
+    )
+    assert await quick.turns() == []
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "status", "error"),
+    [
+        ({"status": 500}, 500, "HTTP 500"),
+        ({"status": 302}, 302, "HTTP 302"),
+        ({"status": 404}, 404, "HTTP 404"),
+        ({"hang": True}, None, "no answer within 1 s"),
+        ({"cut": True}, None, "Disconnected"),
+    ],
+)
+async def test_a_failure_is_tried_again_by_the_ladder(
+    quick: Bench, receiver: httpx.Client, behaviour: dict[str, Any], status: int | None, error: str
+) -> None:
+    receiver.post("/control", json=behaviour)
+    await quick.deliver(await quick.subscribe("/bad"))
+    before = datetime.now(UTC)
+    await quick.turns()
+    (row,) = await quick.rows(Delivery)
+    assert (row.status, row.attempts, row.last_status) == ("retry", 1, status)
+    assert error in row.last_error
+    wait = (row.due_at - before).total_seconds()
+    assert 4 <= wait <= 4.4 + PATIENCE
+    (callback,) = await quick.rows(Callback)
+    assert (callback.due_at, callback.slow) == (row.due_at, True)
+
+
+async def test_retry_after_lengthens_a_step_and_never_shortens_it(
+    quick: Bench, receiver: httpx.Client
+) -> None:
+    receiver.post("/control", json={"path": "/long", "status": 503, "retry_after": 100})
+    receiver.post("/control", json={"path": "/short", "status": 503, "retry_after": 1})
+    for path in ("/long", "/short"):
+        await quick.deliver(await quick.subscribe(path))
+    before = datetime.now(UTC)
+    await quick.turns()
+    waits = [(row.due_at - before).total_seconds() for row in await quick.rows(Delivery)]
+    assert waits[0] >= 100
+    assert 4 <= waits[1] < 100
+
+
+async def test_the_last_try_queues_everything_and_drops_nothing(quick: Bench, receiver: httpx.Client) -> None:
+    receiver.post("/control", json={"status": 500})
+    subscription = await quick.subscribe("/dead")
+    await quick.deliver(subscription)
+    async with quick.runtime.database.write() as connection:
+        await connection.execute(table(Delivery).update().values(attempts=9))
+    await quick.turns()
+    (row,) = await quick.rows(Subscription)
+    assert (row.active, row.inactive_reason) == (False, "10 attempts failed")
+    await quick.deliver(subscription, 2)
+    sent = len(arrived(receiver))
+    await quick.turns()
+    assert await quick.statuses() == ["queued"] * 3
+    assert [row.attempts for row in await quick.rows(Delivery)] == [10, 0, 0]
+    assert len(arrived(receiver)) == sent
+    assert (await quick.rows(Callback))[0].due_at is None
+
+
+async def test_410_ends_a_subscription_at_once(quick: Bench, receiver: httpx.Client) -> None:
+    receiver.post("/control", json={"status": 410})
+    await quick.deliver(await quick.subscribe("/gone"))
+    await quick.turns()
+    (row,) = await quick.rows(Subscription)
+    assert (row.active, row.inactive_reason) == (False, "the receiver answered 410 Gone")
+    assert await quick.statuses() == ["queued"]
+
+
+async def test_a_hanging_callback_does_not_delay_another(quick: Bench, receiver: httpx.Client) -> None:
+    receiver.post("/control", json={"path": "/hang", "hang": True})
+    await quick.deliver(await quick.subscribe("/hang"), 100)
+    await quick.deliver(await quick.subscribe("/ok"), 100)
+    claimed = await quick.worker.claim(10)
+    hanging, healthy = [asyncio.create_task(quick.worker.run(callback)) for callback in claimed]
+    await healthy
+    assert not hanging.done()
+    statuses = await quick.statuses()
+    assert (statuses.count("delivered"), statuses.count("created")) == (100, 100)
+    await hanging
+
+
+async def test_a_callback_gets_no_more_posts_at_once_than_its_cap(
+    tmp_path: Path, sandbox_url: str, receiver: httpx.Client, receiver_url: str
+) -> None:
+    receiver.post("/control", json={"delay": 0.3})
+    async for capped in bench(tmp_path, sandbox_url, receiver_url, callback_concurrency=3):
+        await capped.deliver(await capped.subscribe("/capped"), 10)
+        (callback,) = await capped.worker.claim(10)
+        turn = asyncio.create_task(capped.worker.run(callback))
+        await until(lambda: len(arrived(receiver)) >= 3)
+        assert len(arrived(receiver)) == 3
+        capped.draining.set()
+        await turn
+
+
+async def test_a_turn_that_is_over_leaves_the_rest_due(
+    tmp_path: Path, sandbox_url: str, receiver: httpx.Client, receiver_url: str
+) -> None:
+    receiver.post("/control", json={"delay": 0.1})
+    async for short in bench(
+        tmp_path,
+        sandbox_url,
+        receiver_url,
+        callback_concurrency=1,
+        callback_turn=timedelta(milliseconds=50),
+    ):
+        await short.deliver(await short.subscribe("/slow"), 3)
+        assert await short.turns() == [True]
+        assert sorted(await short.statuses()) == ["created", "created", "delivered"]
+        (callback,) = await short.rows(Callback)
+        assert (callback.due_at, callback.slow) == (LONG_AGO, True)
+
+
+async def test_draining_ends_what_is_in_flight_and_starts_nothing(
+    tmp_path: Path, sandbox_url: str, receiver: httpx.Client, receiver_url: str
+) -> None:
+    receiver.post("/control", json={"delay": 0.2})
+    async for single in bench(tmp_path, sandbox_url, receiver_url, callback_concurrency=2):
+        await single.deliver(await single.subscribe("/drain"), 6)
+        (callback,) = await single.worker.claim(10)
+        turn = asyncio.create_task(single.worker.run(callback))
+        await until(lambda: len(arrived(receiver)) == 2)
+        single.draining.set()
+        await turn
+        assert len(arrived(receiver)) == 2
+        assert sorted(await single.statuses()) == ["created"] * 4 + ["delivered"] * 2
+
+
+async def test_a_cancelled_turn_settles_what_was_answered_and_gives_the_lease_back(
+    quick: Bench, receiver: httpx.Client
+) -> None:
+    receiver.post("/control", json={"status": 200})
+    await quick.deliver(await quick.subscribe("/cancel"), 40)
+    (callback,) = await quick.worker.claim(10)
+    turn = asyncio.create_task(quick.worker.run(callback))
+    await until(lambda: len(arrived(receiver)) >= 20)
+    turn.cancel()
+    await asyncio.gather(turn, return_exceptions=True)
+    (row,) = await quick.rows(Callback)
+    assert (row.fence, row.leased_until) == (None, None)
+    assert (await quick.statuses()).count("delivered") > 0
+    while await quick.turns():
+        pass
+    assert set(await quick.statuses()) == {"delivered"}
+
+
+async def test_slow_callbacks_leave_half_of_the_places_to_the_others(
+    tmp_path: Path, sandbox_url: str, receiver: httpx.Client, receiver_url: str
+) -> None:
+    async for small in bench(tmp_path, sandbox_url, receiver_url, callbacks_at_once=4):
+        for number in range(6):
+            await small.deliver(await small.subscribe(f"/{number}"))
+        async with small.runtime.database.write() as connection:
+            await connection.execute(table(Callback).update().values(slow=True))
+        first = await small.worker.claim(4)
+        assert len(first) == 2
+        assert await small.worker.claim(2) == []
+        await asyncio.gather(*(small.worker.run(callback) for callback in first))
+        assert len(await small.worker.claim(4)) == 2
+
+
+async def test_a_key_that_cannot_be_opened_fails_its_delivery_only(
+    quick: Bench, receiver: httpx.Client
+) -> None:
+    broken, whole = await quick.subscribe("/a"), await quick.subscribe("/b")
+    async with quick.runtime.database.write() as connection:
+        await outbox.seal_subscription(connection, broken.id, b"12345678" + b"x" * 40)
+    await quick.deliver(broken)
+    await quick.deliver(whole)
+    await quick.turns()
+    assert await quick.statuses() == ["retry", "delivered"]
+    assert "GATEWAY_ENCRYPTION_KEYS lacks the key" in (await quick.rows(Delivery))[0].last_error
