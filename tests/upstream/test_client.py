@@ -1,0 +1,106 @@
+"""The bound client: what it repeats, how long, and what its errors do not tell."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import httpx
+import pytest
+from pytest_httpx import HTTPXMock
+
+from app.errors import VendorError, VendorThrottled, VendorUnauthorized, VendorUnavailable
+from app.upstream.client import Refusal, Upstream, decode
+
+URL = "https://vendor.example.com"
+
+
+class Tokens:
+    """A source that gives token-1, and after a rejection token-2."""
+
+    def __init__(self) -> None:
+        self.number = 1
+        self.rejected: list[str] = []
+
+    async def __call__(self, rejected: str | None = None) -> str:
+        if rejected:
+            self.rejected.append(rejected)
+            self.number += 1
+        return f"token-{self.number}"
+
+
+def interpret(answer: Refusal) -> Exception:
+    kinds: dict[int, type[VendorError]] = {
+        401: VendorUnauthorized,
+        429: VendorThrottled,
+        503: VendorUnavailable,
+    }
+    return kinds.get(answer.status, VendorError)(retry_after=answer.retry_after)
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient() as opened:
+        yield opened
+
+
+def bound(client: httpx.AsyncClient, tokens: Tokens, seconds: float | None) -> Upstream:
+    budget = timedelta(seconds=seconds) if seconds else None
+    return Upstream(client, base_url=URL + "/", token=tokens, interpret=interpret, budget=budget)
+
+
+async def test_throttling_is_waited_out_within_the_budget(
+    client: httpx.AsyncClient, httpx_mock: HTTPXMock
+) -> None:
+    httpx_mock.add_response(429, headers={"Retry-After": "0.01"})
+    httpx_mock.add_response(503, headers={"Retry-After": "0.01"})
+    httpx_mock.add_response(json={"ok": True})
+    assert decode(await bound(client, Tokens(), 5).get("/x", a=1)) == {"ok": True}
+    assert [str(request.url) for request in httpx_mock.get_requests()] == [f"{URL}/x?a=1"] * 3
+
+
+async def test_a_wait_beyond_the_budget_is_not_begun(
+    client: httpx.AsyncClient, httpx_mock: HTTPXMock
+) -> None:
+    httpx_mock.add_response(429, headers={"Retry-After": "60"})
+    with pytest.raises(VendorThrottled) as caught:
+        await bound(client, Tokens(), 5).get("/x")
+    assert caught.value.retry_after == 60
+    assert len(httpx_mock.get_requests()) == 1
+
+
+async def test_without_a_budget_nothing_is_repeated(client: httpx.AsyncClient, httpx_mock: HTTPXMock) -> None:
+    httpx_mock.add_response(503)
+    with pytest.raises(VendorUnavailable):
+        await bound(client, Tokens(), None).get("/x")
+    assert len(httpx_mock.get_requests()) == 1
+
+
+async def test_a_rejected_token_is_replaced_once(client: httpx.AsyncClient, httpx_mock: HTTPXMock) -> None:
+    httpx_mock.add_response(401, match_headers={"Authorization": "Bearer token-1"})
+    httpx_mock.add_response(json=1, match_headers={"Authorization": "Bearer token-2"})
+    tokens = Tokens()
+    await bound(client, tokens, None).get("/x")
+    httpx_mock.add_response(401)
+    httpx_mock.add_response(401)
+    with pytest.raises(VendorUnauthorized):
+        await bound(client, tokens, 5).get("/x")
+    assert tokens.rejected == ["token-1", "token-2"]
+
+
+async def test_an_error_tells_neither_query_nor_token(
+    client: httpx.AsyncClient, httpx_mock: HTTPXMock
+) -> None:
+    httpx_mock.add_exception(httpx.ReadTimeout("slow"))
+    with pytest.raises(VendorUnavailable) as caught:
+        await bound(client, Tokens(), None).get("/x", secret="hidden")
+    assert caught.value.message == "GET vendor.example.com/x: ReadTimeout"
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"{"])
+async def test_an_answer_that_is_not_json_is_no_answer(
+    client: httpx.AsyncClient, httpx_mock: HTTPXMock, body: bytes
+) -> None:
+    httpx_mock.add_response(content=body)
+    with pytest.raises(VendorUnavailable, match="not JSON"):
+        decode(await bound(client, Tokens(), None).get("/x"))
