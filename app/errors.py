@@ -5,7 +5,6 @@ Each class knows its HTTP status; its docstring is its default message.
 GatewayError                    500
 ├── BadRequest                  400
 ├── Unauthorized                401
-├── Forbidden                   403
 ├── NotFound                    404
 ├── SettingsError               500   the process refuses to start
 └── VendorError                 502   the vendor was asked, and this came of it
@@ -46,12 +45,6 @@ class Unauthorized(GatewayError):
     """Invalid Organization or User secret, or invalid Element token provided."""
 
     status = 401
-
-
-class Forbidden(GatewayError):
-    """This is not allowed."""
-
-    status = 403
 
 
 class NotFound(GatewayError):

@@ -2,8 +2,25 @@
 
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
+
+REDIRECT_URI = "http://127.0.0.1:9200/oauth/callback"
+
+
+def consent(url: str) -> str:
+    """The code that the owner of an account at this Egnyte URL brings back from the consent page."""
+    form = {
+        "client_id": "sandbox-client",
+        "redirect_uri": REDIRECT_URI,
+        "response_type": "code",
+        "state": "egnyte",
+        "username": "jsmith",
+        "decision": "allow",
+    }
+    answer = httpx.post(f"{url}/puboauth/consent", data=form)
+    return parse_qs(urlsplit(answer.headers["location"]).query)["code"][0]
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import httpx
+from acme import REDIRECT_URI, consent
 
 from app import tenants
 from app.main import BASE_PATH, create_app
@@ -18,8 +18,6 @@ from app.runtime import Runtime
 from app.settings import Settings, load
 from app.store import migrations
 from app.tenants import NewSecrets
-
-REDIRECT_URI = "http://127.0.0.1:9200/oauth/callback"
 
 
 def settings_for(folder: Path, sandbox_url: str, **overrides: Any) -> Settings:
@@ -52,25 +50,11 @@ class Gateway:
     def hub(self, token: str) -> dict[str, str]:
         return {"Authorization": f"User {self.secrets.user}, Element {token}"}
 
-    async def consent(self, domain: str = "acme") -> str:
-        """A fresh authorization code, as the owner of the account would bring it back."""
-        form = {
-            "client_id": "sandbox-client",
-            "redirect_uri": REDIRECT_URI,
-            "response_type": "code",
-            "state": "egnyte",
-            "username": "jsmith",
-            "decision": "allow",
-        }
-        async with httpx.AsyncClient() as browser:
-            answer = await browser.post(f"{self.sandbox_url}/egnyte/{domain}/puboauth/consent", data=form)
-        return parse_qs(urlsplit(answer.headers["location"]).query)["code"][0]
-
     async def order(self, **configuration: Any) -> dict[str, Any]:
         """A body for `POST /instances` with a fresh code; `configuration` is added to it."""
         return {
             "element": {"key": "egnyte"},
-            "providerData": {"code": await self.consent()},
+            "providerData": {"code": consent(f"{self.sandbox_url}/egnyte/acme")},
             "configuration": {
                 "oauth.callback.url": REDIRECT_URI,
                 "oauth.api.key": "sandbox-client",

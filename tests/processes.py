@@ -15,14 +15,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import parse_qs, urlsplit
 
 import httpx
+from acme import REDIRECT_URI, consent
 
 T = TypeVar("T")
 
 PATIENCE = 30.0  # seconds for anything that must happen
-REDIRECT_URI = "http://127.0.0.1:9200/oauth/callback"
 
 
 def eventually(ask: Callable[[], T], what: str) -> T:
@@ -126,7 +125,7 @@ class House:
             headers=self.platform,
             json={
                 "element": {"key": "egnyte"},
-                "providerData": {"code": self.consent(domain)},
+                "providerData": {"code": consent(f"{self.sandbox_url}/egnyte/{domain}")},
                 "configuration": values | configuration,
                 "name": "Acme files",
             },
@@ -138,17 +137,6 @@ class House:
     @property
     def platform(self) -> dict[str, str]:
         return {"Authorization": f"User {self.secrets['User']}, Organization {self.secrets['Organization']}"}
-
-    def consent(self, domain: str) -> str:
-        form = {
-            "client_id": "sandbox-client",
-            "redirect_uri": REDIRECT_URI,
-            "response_type": "code",
-            "username": "jsmith",
-            "decision": "allow",
-        }
-        answer = httpx.post(f"{self.sandbox_url}/egnyte/{domain}/puboauth/consent", data=form)
-        return parse_qs(urlsplit(answer.headers["location"]).query)["code"][0]
 
     def change(self, count: int = 1, *, name: str = "a", domain: str = "acme") -> list[str]:
         """Changes files at the vendor, and answers the vendor's ids of these changes."""

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import func, select
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.engine import Database
@@ -36,8 +35,8 @@ async def listen(database: Database, wakeups: Mapping[type[Duty], asyncio.Event]
         try:
             await _listen_once(database, events)
             log.warning("listening connection lost")
-        except (OSError, DBAPIError) as error:
-            log.warning("cannot listen for wake-ups", extra={"error": type(error).__name__})
+        except Exception:  # of the driver, too, which SQLAlchemy does not wrap here
+            log.warning("cannot listen for wake-ups", exc_info=True)
         await asyncio.sleep(_AFTER_LOSS)
 
 

@@ -6,7 +6,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from gateway import REDIRECT_URI, Gateway
+from acme import REDIRECT_URI
+from gateway import Gateway
 
 from app.main import create_app
 from app.settings import load

@@ -9,7 +9,8 @@ from typing import Any
 import gateway as gateways
 import httpx
 import pytest
-from gateway import REDIRECT_URI, Gateway
+from acme import REDIRECT_URI
+from gateway import Gateway
 from sqlalchemy import func, select
 
 from app import tenants

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from conftest import ENCRYPTION_KEY
@@ -67,7 +68,7 @@ async def test_listening_goes_on_after_the_connection_was_cut(pair: tuple[Databa
     listener.cancel()
 
 
-async def test_the_embedded_database_needs_no_listener(database: Database) -> None:
-    if not database.embedded:
-        pytest.skip("PostgreSQL listens")
+async def test_the_embedded_database_needs_no_listener(tmp_path: Path) -> None:
+    database = opened(f"sqlite:///{tmp_path}/gateway.db")
     await wakeups.listen(database, {})
+    await database.close()

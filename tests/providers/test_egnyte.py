@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from acme import Acme
+from acme import REDIRECT_URI, Acme, consent
 
 from app.errors import (
     GrantRefused,
@@ -27,7 +27,6 @@ from app.upstream import oauth
 from app.upstream.client import Refusal, Upstream, open_client
 from app.upstream.oauth import App
 
-REDIRECT_URI = "http://127.0.0.1:9200/oauth/callback"
 APP = App("sandbox-client", "sandbox-secret", REDIRECT_URI)
 NOW = datetime(2026, 1, 5, 10, tzinfo=UTC)
 
@@ -55,23 +54,11 @@ def account(acme: Acme, client: httpx.AsyncClient) -> Egnyte:
     return connect(acme, client)
 
 
-def code(acme: Acme) -> str:
-    form = {
-        "client_id": "sandbox-client",
-        "redirect_uri": REDIRECT_URI,
-        "response_type": "code",
-        "username": "jsmith",
-        "decision": "allow",
-    }
-    answer = acme.http.post("/puboauth/consent", data=form)
-    return str(httpx.URL(answer.headers["location"]).params["code"])
-
-
 async def test_a_code_becomes_tokens_that_expire_and_can_be_refreshed(
     acme: Acme, client: httpx.AsyncClient
 ) -> None:
     acme.configure(refresh_rotation="rotate")
-    tokens = await oauth.exchange_code(client, Egnyte.oauth, acme.url, APP, code(acme), NOW)
+    tokens = await oauth.exchange_code(client, Egnyte.oauth, acme.url, APP, consent(acme.url), NOW)
     assert tokens.expires_in == timedelta(days=30)
     assert tokens.refresh_token
     assert tokens.access_token not in repr(tokens)
@@ -82,7 +69,7 @@ async def test_a_code_becomes_tokens_that_expire_and_can_be_refreshed(
 
 async def test_a_refresh_token_that_is_not_repeated_is_kept(acme: Acme, client: httpx.AsyncClient) -> None:
     acme.configure(refresh_rotation="omit")
-    tokens = await oauth.exchange_code(client, Egnyte.oauth, acme.url, APP, code(acme), NOW)
+    tokens = await oauth.exchange_code(client, Egnyte.oauth, acme.url, APP, consent(acme.url), NOW)
     assert tokens.refresh_token
     fresh = await oauth.refresh(client, Egnyte.oauth, acme.url, APP, tokens.refresh_token, NOW)
     assert fresh.refresh_token == tokens.refresh_token
@@ -90,7 +77,7 @@ async def test_a_refresh_token_that_is_not_repeated_is_kept(acme: Acme, client: 
 
 async def test_a_legacy_token_never_expires(acme: Acme, client: httpx.AsyncClient) -> None:
     acme.configure(token_mode="legacy")
-    tokens = await oauth.exchange_code(client, Egnyte.oauth, acme.url, APP, code(acme), NOW)
+    tokens = await oauth.exchange_code(client, Egnyte.oauth, acme.url, APP, consent(acme.url), NOW)
     assert (tokens.expires_in, tokens.refresh_token) == (None, None)
 
 
@@ -108,7 +95,7 @@ async def test_a_legacy_token_never_expires(acme: Acme, client: httpx.AsyncClien
 async def test_what_goes_wrong_at_the_token_endpoint_has_a_name(
     acme: Acme, client: httpx.AsyncClient, fault: dict[str, Any], error: type[VendorError]
 ) -> None:
-    granted = code(acme)
+    granted = consent(acme.url)
     acme.fault(**fault, path="/puboauth/token")
     with pytest.raises(error) as caught:
         await oauth.exchange_code(client, Egnyte.oauth, acme.url, APP, granted, NOW)
