@@ -82,9 +82,10 @@ async def get(runtime: Runtime, caller: Caller, instance_id: int) -> Connected:
     """Raises NotFound for an instance that does not exist, was deleted, or is another account's."""
     async with runtime.database.read() as connection:
         found = await instances.by_id(connection, instance_id, caller.account_id)
-    if found is None:
+    connected = await _connected(runtime, [found] if found else [])
+    if not connected:
         raise NotFound(f"No instance with the id {instance_id} found")
-    return (await _connected(runtime, [found]))[0]
+    return connected[0]
 
 
 async def page(runtime: Runtime, caller: Caller, *, after_id: int, limit: int) -> list[Connected]:

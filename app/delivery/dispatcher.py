@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Coroutine, Iterator, Sequence
+from collections import Counter
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -33,6 +34,25 @@ class _Turn:
     settlements: list[Settlement] = field(default_factory=list)
     ended: dict[int, str] = field(default_factory=dict)
     accepted: bool = False
+
+    def settle(
+        self,
+        delivery: Pending,
+        status: DeliveryStatus,
+        answer: Answer | None,
+        due_at: datetime | None = None,
+    ) -> None:
+        """Notes what came of a delivery; without an answer it was not attempted."""
+        self.settlements.append(
+            Settlement(
+                delivery_id=delivery.delivery_id,
+                status=status,
+                attempts=delivery.attempts + (answer is not None),
+                due_at=due_at,
+                last_status=answer.status if answer else None,
+                last_error=answer.error if answer else "the subscription is not active",
+            )
+        )
 
 
 class DispatchWorker:
@@ -92,7 +112,7 @@ class DispatchWorker:
             if delivery.active and delivery.subscription_id not in turn.ended:
                 self._note(turn, delivery, await self._post(url, delivery))
             else:
-                turn.settlements.append(_queued(delivery, delivery.attempts, None, "not active"))
+                turn.settle(delivery, DeliveryStatus.QUEUED, None)
 
     async def _post(self, url: str, delivery: Pending) -> Answer:
         try:
@@ -114,33 +134,16 @@ class DispatchWorker:
 
     def _note(self, turn: _Turn, delivery: Pending, answer: Answer) -> None:
         """Turns an answer into what is written of it."""
-        attempts = delivery.attempts + 1
-        now = self._runtime.clock.now()
         if answer.accepted:
             turn.accepted = True
-            turn.settlements.append(
-                Settlement(
-                    delivery.delivery_id, DeliveryStatus.DELIVERED, attempts, None, answer.status, None
-                )
-            )
+            turn.settle(delivery, DeliveryStatus.DELIVERED, answer)
             return
-        verdict = self._verdict(attempts, answer)
-        match verdict:
+        match self._verdict(delivery.attempts + 1, answer):
             case Retry(delay):
-                due_at: datetime = now + delay
-                turn.settlements.append(
-                    Settlement(
-                        delivery.delivery_id,
-                        DeliveryStatus.RETRY,
-                        attempts,
-                        due_at,
-                        answer.status,
-                        answer.error,
-                    )
-                )
+                turn.settle(delivery, DeliveryStatus.RETRY, answer, self._runtime.clock.now() + delay)
             case GiveUp(reason):
                 turn.ended[delivery.subscription_id] = reason
-                turn.settlements.append(_queued(delivery, attempts, answer.status, answer.error))
+                turn.settle(delivery, DeliveryStatus.QUEUED, answer)
 
     def _verdict(self, attempts: int, answer: Answer) -> Retry | GiveUp:
         if answer.status == _GONE:
@@ -163,7 +166,7 @@ class DispatchWorker:
             held = await outbox.finish_turn(
                 connection, lease, turn.settlements, turn.ended, slow=slow, now=now
             )
-        counts = _count(turn.settlements)
+        counts = Counter(str(item.status) for item in turn.settlements)
         log.info("callback served", extra={"callback": lease.row_id, "settled": held, **counts})
         for subscription_id, reason in turn.ended.items():
             log.warning("subscription deactivated", extra={"subscription": subscription_id, "reason": reason})
@@ -177,14 +180,3 @@ async def _to_its_end(step: Coroutine[Any, Any, None]) -> None:
     except asyncio.CancelledError:
         await task
         raise
-
-
-def _queued(delivery: Pending, attempts: int, status: int | None, error: str | None) -> Settlement:
-    return Settlement(delivery.delivery_id, DeliveryStatus.QUEUED, attempts, None, status, error)
-
-
-def _count(settlements: Sequence[Settlement]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for item in settlements:
-        counts[str(item.status)] = counts.get(str(item.status), 0) + 1
-    return counts
