@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import documents
 from app.backoff import after_failed_poll
@@ -18,6 +22,16 @@ from app.store.leases import Lease, lease_of
 from app.store.tables import Instance, Poller
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Account:
+    """What one lease is about."""
+
+    poller: Poller
+    lease: Lease
+    instance: Instance
+    organization_id: int
 
 
 class PollWorker:
@@ -56,18 +70,18 @@ class PollWorker:
             found = await instances.for_worker(connection, poller.instance_id)
         if found is None:
             return False  # deleted meanwhile, and its poller with it
-        instance, organization_id = found
-        provider = documents.bind(self._runtime, instance, budget=None)
+        account = _Account(poller, lease, *found)
+        provider = documents.bind(self._runtime, account.instance, budget=None)
         cursor = poller.cursor
         while True:
             page = await self._page(provider, cursor)
             last = not page.more or self._draining.is_set()
-            if not await self._store(poller, lease, instance, organization_id, page, last=last):
+            if not await self._store(account, page, last=last):
                 log.warning("poll lease lost", extra={"instance": poller.instance_id})
                 return False
             if last:
                 return page.more
-            cursor = page.cursor
+            cursor, poller.failures = page.cursor, 0
 
     async def _page(self, provider: DocumentsProvider, cursor: str) -> ChangePage:
         try:
@@ -76,47 +90,32 @@ class PollWorker:
         except TimeoutError:
             raise VendorUnavailable("the vendor took longer than GATEWAY_POLL_TIMEOUT") from None
 
-    async def _store(
-        self,
-        poller: Poller,
-        lease: Lease,
-        instance: Instance,
-        organization_id: int,
-        page: ChangePage,
-        *,
-        last: bool,
-    ) -> bool:
-        """The transaction of a step: new events, their notifications and deliveries, the cursor, the next
-        due time. Nothing of it happens when the lease was lost."""
+    async def _store(self, account: _Account, page: ChangePage, *, last: bool) -> bool:
+        """The transaction of a step: the cursor, the next due time, new events with their notifications
+        and deliveries. Nothing of it happens when the lease was lost: then the answer is False."""
         now = self._runtime.clock.now()
         async with self._runtime.database.write() as connection:
-            if page.gap:
-                await pollers.record_gap(connection, lease, since=poller.polled_at, until=now)
-            if last:
-                due_at = now if page.more else now + timedelta(seconds=poller.interval_seconds)
-                held = await pollers.finish(connection, lease, cursor=page.cursor, now=now, due_at=due_at)
-            else:
-                leased_until = now + self._settings.poll_lease
-                held = await pollers.advance(
-                    connection, lease, cursor=page.cursor, now=now, leased_until=leased_until
-                )
-            if not held:
+            if not await self._move(connection, account, page, last=last, now=now):
                 return False
-            if not page.changes:
-                return True
-            known = await events.known_keys(
-                connection, poller.instance_id, [change.event_id for change in page.changes]
-            )
-            fresh = _unseen(page.changes, known)
-            subscriptions = await outbox.subscriptions_of(connection, poller.instance_id)
-            recipient = Recipient(instance, organization_id, subscriptions)
-            package = pack(recipient, fresh, resource=poller.resource, page_size=poller.page_size, now=now)
-            await events.append(connection, package.events)
-            await outbox.append(connection, package.notifications, package.deliveries, now=now)
-        if fresh:
+            stored = await _append(connection, account, page.changes, now) if page.changes else 0
+        if stored:
             self._runtime.wakeups.callbacks.set()
-            log.info("events stored", extra={"instance": poller.instance_id, "events": len(fresh)})
+            log.info("events stored", extra={"instance": account.instance.id, "events": stored})
         return True
+
+    async def _move(
+        self, connection: AsyncConnection, account: _Account, page: ChangePage, *, last: bool, now: datetime
+    ) -> bool:
+        poller, lease = account.poller, account.lease
+        if page.gap:
+            await pollers.record_gap(connection, lease, since=poller.polled_at, until=now)
+        if last:
+            due_at = now if page.more else now + timedelta(seconds=poller.interval_seconds)
+            return await pollers.finish(connection, lease, cursor=page.cursor, now=now, due_at=due_at)
+        leased_until = now + self._settings.poll_lease
+        return await pollers.advance(
+            connection, lease, cursor=page.cursor, now=now, leased_until=leased_until
+        )
 
     async def _rest(self, poller: Poller, lease: Lease, error: GatewayError) -> None:
         """Notes a failure. The cursor stays where it was; a dead grant stops the polling."""
@@ -146,7 +145,22 @@ class PollWorker:
         )
 
 
-def _unseen(changes: list[Change], known: set[str]) -> list[Change]:
+async def _append(
+    connection: AsyncConnection, account: _Account, changes: Sequence[Change], now: datetime
+) -> int:
+    """Stores the changes that are new with their outbox, and answers how many they are."""
+    poller = account.poller
+    known = await events.known_keys(connection, poller.instance_id, [item.event_id for item in changes])
+    fresh = _unseen(changes, known)
+    subscriptions = await outbox.subscriptions_of(connection, poller.instance_id)
+    recipient = Recipient(account.instance, account.organization_id, subscriptions)
+    package = pack(recipient, fresh, resource=poller.resource, page_size=poller.page_size, now=now)
+    await events.append(connection, package.events)
+    await outbox.append(connection, package.notifications, package.deliveries, now=now)
+    return len(fresh)
+
+
+def _unseen(changes: Sequence[Change], known: set[str]) -> list[Change]:
     """The changes that are neither stored nor twice in this page, in their order."""
     found: dict[str, Change] = {}
     for change in changes:
