@@ -151,6 +151,9 @@ STEPS = (
 
 def run(*, stay: bool) -> int:
     """Runs the demonstration and answers an exit code; with `stay` it waits for Ctrl-C afterwards."""
+    # Also where a shell started it in the background, with Ctrl-C ignored: the processes must not outlive it.
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.default_int_handler)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway-demo-")))
         try:
