@@ -6,10 +6,11 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 
 from app import __version__
 from app.api import documents, elements, instances, ops, problems
+from app.api.deps import any_hub
 from app.api.requests import RequestLog
 from app.runtime import open_runtime
 from app.settings import Settings
@@ -51,6 +52,6 @@ def _surface() -> APIRouter:
     surface = APIRouter()
     surface.include_router(elements.router)
     surface.include_router(instances.router)
-    surface.include_router(documents.router, prefix="/hubs/{hub}")
+    surface.include_router(documents.router, prefix="/hubs/{hub}", dependencies=[Depends(any_hub)])
     surface.include_router(documents.router, include_in_schema=False)
     return surface

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Path, Request, Security
 from fastapi.security import APIKeyHeader
 
 from app import tenants
@@ -40,6 +40,12 @@ async def _instance(request: Request, runtime: RuntimeDep, header: Header) -> In
     instance = await tenants.authenticate_instance(runtime.database, authorization.parse(header))
     request.state.instance_id = instance.id
     return instance
+
+
+def any_hub(
+    hub: Annotated[str, Path(description="`documents`; it is not checked, the Element token decides.")],
+) -> None:
+    """Documents the hub of a path; the routes themselves do not ask for it."""
 
 
 CallerDep = Annotated[Caller, Depends(_caller)]

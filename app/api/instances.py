@@ -63,7 +63,7 @@ async def get_instance(runtime: RuntimeDep, caller: CallerDep, instance_id: Inst
     return _body(await instances.get(runtime, caller, instance_id), caller)
 
 
-@router.delete("/{id}", responses=responses(400, 404))
+@router.delete("/{id}", response_class=Response, responses=responses(400, 404))
 async def delete_instance(runtime: RuntimeDep, caller: CallerDep, instance_id: InstanceId) -> Response:
     """Deletes an instance; its token is refused from then on, and its last events are still delivered."""
     await instances.delete(runtime, caller, instance_id)
