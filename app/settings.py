@@ -195,11 +195,15 @@ class Settings(BaseSettings):
             url = make_url(self.database_url.get_secret_value())
         except ArgumentError:
             raise SettingsError("GATEWAY_DATABASE_URL: not the URL of a database") from None
-        kind = url.get_backend_name()
-        drivers = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
-        if kind not in drivers:
-            raise SettingsError(f"GATEWAY_DATABASE_URL: {kind} is neither sqlite nor postgresql")
-        return url.set(drivername=drivers[kind])
+        match url.get_backend_name():
+            case "sqlite" if url.database in {None, "", ":memory:"}:
+                raise SettingsError("GATEWAY_DATABASE_URL: SQLite needs a file, which all connections share")
+            case "sqlite":
+                return url.set(drivername="sqlite+aiosqlite")
+            case "postgresql" | "postgres":
+                return _spelled_for_asyncpg(url)
+            case kind:
+                raise SettingsError(f"GATEWAY_DATABASE_URL: {kind} is neither sqlite nor postgresql")
 
     @property
     def embedded(self) -> bool:
@@ -209,6 +213,12 @@ class Settings(BaseSettings):
     def key_file(self) -> Path:
         """Where the embedded database keeps its key."""
         return Path(self.database.database or "data/gateway.db").parent / "gateway.key"
+
+
+def _spelled_for_asyncpg(url: URL) -> URL:
+    """libpq and everybody else call it `sslmode`, asyncpg calls it `ssl`; the values are the same."""
+    query = {"ssl" if key == "sslmode" else key: value for key, value in url.query.items()}
+    return url.set(drivername="postgresql+asyncpg", query=query)
 
 
 def load(**overrides: object) -> Settings:

@@ -49,6 +49,8 @@ def test_a_contradiction_names_both_settings(values: dict[str, Any], named: tupl
         ({"callback_allowed_networks": ["10.0.0.1/8"]}, "GATEWAY_CALLBACK_ALLOWED_NETWORKS"),
         ({"database_url": "mysql://u:hidden@h/d"}, "GATEWAY_DATABASE_URL"),
         ({"database_url": "hidden"}, "GATEWAY_DATABASE_URL"),
+        ({"database_url": "sqlite://"}, "GATEWAY_DATABASE_URL"),
+        ({"database_url": "sqlite:///:memory:"}, "GATEWAY_DATABASE_URL"),
     ],
 )
 def test_a_bad_value_is_named_and_not_shown(values: dict[str, Any], named: str) -> None:
@@ -70,6 +72,11 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (found.poll_lease, found.poll_interval) == (timedelta(seconds=90.5), timedelta(minutes=5))
     assert found.provider_base_urls["egnyte"].endswith("egnytegov.com")
     assert len(found.callback_allowed_networks) == 2
+
+
+def test_the_usual_spellings_of_a_postgresql_url_are_understood() -> None:
+    url = loaded(database_url="postgres://u:p@h/d?sslmode=require", encryption_keys="k").database
+    assert url.render_as_string(hide_password=False) == "postgresql+asyncpg://u:p@h/d?ssl=require"
 
 
 def test_secrets_do_not_show() -> None:
