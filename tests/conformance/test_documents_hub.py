@@ -1,8 +1,7 @@
 """Every clause of the documents contract, for every provider, over its sandbox twin.
 
-A provider takes part by existing. Its twin is mounted at `/{key}` and steered at `/control/{key}`; what
-differs between vendors in preparing an account stands in one entry of ACCOUNTS, in the provider's own
-words for "an account to ask" and "change this many files in it".
+A provider takes part by existing. Its twin is mounted at `/{key}` and steered at `/control/{key}`; how an
+account is prepared there stands in the constant TWIN of the provider's own test file.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from datetime import timedelta
 
 import httpx
 import pytest
+from twins import twin_of
 
 from app import registry
 from app.errors import BadRequest, VendorUnauthorized
@@ -39,33 +39,12 @@ class Account:
         return pages, [change.event_id for page in pages for change in page.changes]
 
 
-@dataclass(frozen=True)
-class Twin:
-    """How an account is prepared at one vendor's sandbox."""
-
-    place: str
-    token: Callable[[httpx.Client], str]
-    change_files: Callable[[httpx.Client, int], None]
-
-
-def _egnyte_token(sandbox: httpx.Client) -> str:
-    return str(sandbox.post("/control/egnyte/acme/tokens", json={}).json()["access_token"])
-
-
-def _egnyte_changes(sandbox: httpx.Client, count: int) -> None:
-    order = {"action": "upload", "path": "/Shared/{n}.txt", "content": "x", "count": count}
-    sandbox.post("/control/egnyte/acme/changes", json=order).raise_for_status()
-
-
-ACCOUNTS = {"egnyte": Twin("acme", _egnyte_token, _egnyte_changes)}
-
-
 @pytest.fixture(params=PROVIDERS, ids=lambda provider: provider.key)
 async def account(
     request: pytest.FixtureRequest, sandbox: httpx.Client, sandbox_url: str
 ) -> AsyncIterator[Account]:
     provider: Provider = request.param
-    twin = ACCOUNTS[provider.key]
+    twin = twin_of(provider.key)
     access_token = twin.token(sandbox)
 
     async def token(rejected: str | None = None) -> str:

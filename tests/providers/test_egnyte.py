@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from acme import REDIRECT_URI, Acme, consent
+from twins import Twin
 
 from app.errors import (
     GrantRefused,
@@ -27,6 +28,17 @@ from app.upstream import oauth
 from app.upstream.client import Refusal, Upstream, open_client
 from app.upstream.oauth import App
 
+
+def _token(sandbox: httpx.Client) -> str:
+    return str(sandbox.post("/control/egnyte/acme/tokens", json={}).json()["access_token"])
+
+
+def _change_files(sandbox: httpx.Client, count: int) -> None:
+    order = {"action": "upload", "path": "/Shared/{n}.txt", "content": "x", "count": count}
+    sandbox.post("/control/egnyte/acme/changes", json=order).raise_for_status()
+
+
+TWIN = Twin("acme", _token, _change_files)
 APP = App("sandbox-client", "sandbox-secret", REDIRECT_URI)
 NOW = datetime(2026, 1, 5, 10, tzinfo=UTC)
 
