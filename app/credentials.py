@@ -19,6 +19,7 @@ from app.sealing import Sealer
 from app.store import instances
 from app.store.engine import Database
 from app.store.tables import Credential, Instance
+from app.tasks import to_its_end
 from app.upstream import oauth
 from app.upstream.oauth import App, Tokens
 
@@ -94,6 +95,12 @@ class Credentials:
         there is none, and what the refresh itself raises.
         """
         lock = self._refreshing.setdefault(instance.id, asyncio.Lock())
+        return await to_its_end(self._fresh(lock, instance, provider, rejected))
+
+    async def _fresh(
+        self, lock: asyncio.Lock, instance: Instance, provider: Provider, rejected: str | None
+    ) -> str:
+        """Never cut in two: between the vendor's answer and its storing, new tokens exist nowhere else."""
         async with lock:
             secrets = await self.open(instance.id)
             token = secrets.values["oauth.user.token"]

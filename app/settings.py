@@ -70,12 +70,12 @@ class Settings(BaseSettings):
         '(a government host, the sandbox): `{"egnyte": "https://{subdomain}.egnytegov.com"}`.',
     )
     vendor_timeout: Duration = Field(
-        timedelta(seconds=20), description="Longest silence of a vendor within one request, in seconds."
+        timedelta(seconds=20), description="Longest time one request to a vendor may take, in seconds."
     )
     vendor_budget: Duration = Field(
         timedelta(seconds=40),
-        description="Longest time one call of a client may spend at the vendor, waits for its rate limit "
-        "and retries included, in seconds.",
+        description="Time within which a call of a client waits for a vendor's rate limit and tries again, "
+        "in seconds.",
     )
     vendor_connections: int = Field(
         200, ge=1, description="Open connections to vendors per process, at most."

@@ -153,3 +153,18 @@ async def test_secrets_do_not_show(gateway: Gateway, instance: Instance) -> None
     secrets = await gateway.runtime.credentials.open(instance.id)
     assert secrets.token not in repr(secrets)
     assert secrets.values["oauth.user.token"] not in repr(secrets)
+
+
+async def test_a_refresh_is_stored_even_if_nobody_waits_for_it_any_more(
+    gateway: Gateway, instance: Instance, acme: Acme
+) -> None:
+    acme.configure(refresh_rotation="rotate")
+    credentials = gateway.runtime.credentials
+    old = (await credentials.open(instance.id)).values["oauth.user.token"]
+    acme.fault("slow", path="/puboauth/token", seconds=0.3)
+    call = asyncio.create_task(credentials.fresh(instance, Egnyte, old))
+    await asyncio.sleep(0.1)
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    assert call.cancelled()
+    assert (await credentials.open(instance.id)).values["oauth.user.token"] != old

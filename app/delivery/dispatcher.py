@@ -6,10 +6,9 @@ import asyncio
 import logging
 import random
 from collections import Counter
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from app.backoff import GiveUp, Retry, after_failed_attempt
 from app.delivery import signing
@@ -20,6 +19,7 @@ from app.store import outbox
 from app.store.leases import Lease, lease_of
 from app.store.outbox import Pending, Settlement
 from app.store.tables import Callback, DeliveryStatus
+from app.tasks import to_its_end
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class DispatchWorker:
         finally:  # also when the drain ran out of time: what was answered is settled, the rest stays due
             took = asyncio.get_running_loop().time() - started
             self._slow_in_hand -= callback.slow
-            await _to_its_end(self._settle(lease, turn, slow=self._was_slow(turn, took)))
+            await to_its_end(self._settle(lease, turn, slow=self._was_slow(turn, took)))
         return more
 
     async def _send_due(self, callback: Callback, turn: _Turn) -> bool:
@@ -170,13 +170,3 @@ class DispatchWorker:
         log.info("callback served", extra={"callback": lease.row_id, "settled": held, **counts})
         for subscription_id, reason in turn.ended.items():
             log.warning("subscription deactivated", extra={"subscription": subscription_id, "reason": reason})
-
-
-async def _to_its_end(step: Coroutine[Any, Any, None]) -> None:
-    """Awaits a step that a cancellation may follow but not cut off."""
-    task = asyncio.create_task(step)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -109,14 +110,19 @@ class Upstream:
 
 
 async def send(client: httpx.AsyncClient, request: httpx.Request, interpret: Interpreter) -> httpx.Response:
-    """Sends one request and reads the whole answer.
+    """Sends one request and reads the whole answer, within the client's time-out in total.
 
     Raises VendorUnavailable when there is none, and what `interpret` says of a status of 300 or above.
     Neither the query nor a header of the request stands in the error.
     """
     try:
-        response = await client.send(request)
-    except (httpx.HTTPError, aiohttp.ClientError) as error:  # the transport lets some of the latter through
+        async with asyncio.timeout(client.timeout.read):
+            response = await client.send(request)
+    except (
+        TimeoutError,
+        httpx.HTTPError,
+        aiohttp.ClientError,
+    ) as error:  # the transport lets some of the latter through
         where = f"{request.method} {request.url.host}{request.url.path}"
         raise VendorUnavailable(f"{where}: {_what_failed(error)}") from error
     if response.status_code < 300:
@@ -150,7 +156,7 @@ def _wait(state: RetryCallState) -> float:
 
 def _what_failed(error: Exception) -> str:
     """The transport reports a refused connection as a time-out, so the words come from its cause."""
-    match error.__cause__ or error:
+    match error if isinstance(error, TimeoutError) else error.__cause__ or error:
         case aiohttp.ServerTimeoutError() | TimeoutError():
             return "no answer in time"
         case aiohttp.ClientConnectorError():

@@ -144,6 +144,14 @@ async def test_what_goes_wrong_in_a_call_has_a_name(
     assert type(caught.value) is error
 
 
+async def test_an_answer_that_comes_too_late_is_no_answer(acme: Acme, client: httpx.AsyncClient) -> None:
+    account = connect(acme, client)
+    client.timeout = httpx.Timeout(0.2)
+    acme.fault("slow", path="/pubapi", seconds=1)
+    with pytest.raises(VendorUnavailable, match="no answer in time"):
+        await account.ping()
+
+
 async def test_a_throttle_says_how_long(acme: Acme, account: Egnyte) -> None:
     acme.fault("mashery_qps", path="/pubapi", retry_after=4)
     with pytest.raises(VendorThrottled) as caught:
