@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 import uvicorn
 import uvloop
+from sqlalchemy.exc import DBAPIError
 
 from app import __version__, logs, sealing, settings, tenants
 from app.clock import Clock
@@ -165,7 +166,11 @@ def _allow_many_connections() -> None:
 
 
 def _run(step: Coroutine[Any, Any, T]) -> T:
-    return uvloop.run(step)
+    try:
+        return uvloop.run(step)
+    except (OSError, DBAPIError) as error:
+        reason = getattr(error, "orig", None) or error
+        raise SettingsError(f"the database of GATEWAY_DATABASE_URL cannot be used: {reason}") from error
 
 
 async def _prepare(wanted: Settings) -> None:

@@ -204,11 +204,18 @@ def _poller_configuration(text: str) -> dict[str, Mapping[str, Any]]:
         url = resource.get("url") if isinstance(resource, dict) else None
         if not isinstance(url, str):
             raise BadRequest(f"{key}.{name}.url: is required")
-        if urlsplit(url).path not in EVENT_RESOURCE_PATHS:
+        if _path(url) not in EVENT_RESOURCE_PATHS:
             raise BadRequest(
                 f"{key}.{name}.url: {url[:200]!r} cannot be polled; use '/hubs/documents/events'"
             )
     return found
+
+
+def _path(url: str) -> str | None:
+    try:
+        return urlsplit(url).path
+    except ValueError:
+        return None
 
 
 def _page_size(name: str, resource: Mapping[str, Any]) -> int:

@@ -38,7 +38,18 @@ class Secrets:
     version: int = 1
 
     def with_tokens(self, tokens: Tokens) -> Secrets:
-        return replace(self, values={**self.values, **token_values(tokens)})
+        kept = {key: value for key, value in self.values.items() if key not in TOKEN_KEYS}
+        return replace(self, values=kept | token_values(tokens))
+
+
+TOKEN_KEYS = frozenset(
+    {
+        "oauth.user.token",
+        "oauth.user.refresh_token",
+        "oauth.user.refresh_interval",
+        "oauth.user.refresh_time",
+    }
+)
 
 
 def token_values(tokens: Tokens) -> dict[str, str]:

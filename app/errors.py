@@ -75,7 +75,8 @@ class VendorError(GatewayError):
         retry_after: float | None = None,
     ) -> None:
         super().__init__(message or (type(self).__doc__ or "").strip().splitlines()[0])
-        self.provider_message = provider_message[:MESSAGE_LIMIT] if provider_message else None
+        words = (provider_message or "")[:MESSAGE_LIMIT].replace("\0", "\ufffd")  # PostgreSQL stores no NUL
+        self.provider_message = words or None
         self.vendor_status = vendor_status
         self.retry_after = retry_after
 

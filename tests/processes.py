@@ -73,6 +73,7 @@ class House:
     receiver_url: str
     settings: dict[str, str]
     stack: ExitStack
+    receiver: Process | None = None
     gateway_url: str = ""
     secrets: dict[str, str] = field(default_factory=dict)
 
@@ -99,6 +100,12 @@ class House:
         self.gateway_url = f"http://127.0.0.1:{port}/elements/api-v2"
         self.secrets |= dict(re.findall(r"^  (Organization|User) (\S+)$", process.said(), re.MULTILINE))
         return process
+
+    def open_receiver(self) -> None:
+        """Starts the callback receiver, anew if it was killed."""
+        port = self.receiver_url.rpartition(":")[2]
+        self.receiver = self.start("receiver", "--port", port, "--signature-key", "top-secret")
+        eventually(lambda: httpx.get(self.receiver_url + "/deliveries").status_code == 200, "receiver")
 
     def work(self, **environment: str) -> Process:
         """Starts a worker process."""
@@ -204,10 +211,6 @@ class House:
         ids = [delivery["json"]["id"] for delivery in self.deliveries()]
         assert len(ids) == len(set(ids))
 
-    def receiver_forgets(self) -> None:
-        """What arrived so far, and how to behave: the receiver takes everything again."""
-        httpx.delete(f"{self.receiver_url}/deliveries").raise_for_status()
-
     def receiver_behaves(self, **behaviour: Any) -> None:
         httpx.post(f"{self.receiver_url}/control", json=behaviour).raise_for_status()
 
@@ -237,9 +240,8 @@ def house(folder: Path, database_url: str, encryption_key: str, **settings: str)
     with ExitStack() as stack:
         made = House(folder, database_url, sandbox_url, receiver_url, quick | settings, stack)
         made.start("sandbox", "--port", str(sandbox))
-        made.start("receiver", "--port", str(receiver), "--signature-key", "top-secret")
+        made.open_receiver()
         eventually(lambda: httpx.get(sandbox_url).status_code == 200, "sandbox")
-        eventually(lambda: httpx.get(receiver_url + "/deliveries").status_code == 200, "receiver")
         yield made
 
 

@@ -78,6 +78,6 @@ def _after(token: str) -> int:
     """The id in a page token; an empty token is the first page."""
     if not token:
         return 0
-    if not token.isdecimal() or int(token) > LARGEST_ID:
+    if not token.isdecimal() or len(token) > len(str(LARGEST_ID)) or int(token) > LARGEST_ID:
         raise BadRequest("nextPage: is not a token that this gateway gave")
     return int(token)

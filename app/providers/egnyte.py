@@ -126,18 +126,23 @@ class Egnyte:
 
     async def _span(self) -> tuple[int, int]:
         """The ids of the oldest and the latest event that Egnyte keeps."""
-        body = decode(await self._upstream.get("/pubapi/v1/events/cursor"))
-        return int(body.get("oldest_event_id") or 1), int(body.get("latest_event_id") or 0)
+        body = _mapping(decode(await self._upstream.get("/pubapi/v1/events/cursor")))
+        if "latest_event_id" not in body:
+            raise VendorUnavailable("the vendor's answer does not say where its events end")
+        return _number(body.get("oldest_event_id")) or 1, _number(body["latest_event_id"]) or 0
 
     async def _page(self, after: int, limit: int, *, gap: bool = False) -> ChangePage:
         response = await self._upstream.get(self._events, id=max(after, 0), count=limit)
         if response.status_code == 204:
             return ChangePage([], _Position(after).text(), more=False, gap=gap)
-        events = decode(response).get("events") or []
-        changes = [_change(event) for event in events]
+        events = _mapping(decode(response)).get("events")
+        if not isinstance(events, list):
+            raise VendorUnavailable("the vendor's answer is not a page of events")
+        changes = [_change(event if isinstance(event, dict) else {"event": event}) for event in events]
         # The ids of the events themselves, not `latest_id`: it must never be ahead of what was read.
-        last = max((int(event["id"]) for event in events if "id" in event), default=after)
-        return ChangePage(changes, _Position(last).text(), more=len(events) >= limit, gap=gap)
+        last = max((_number(change.event_id) or after for change in changes), default=after)
+        more = len(events) >= limit and last > after  # a page that leads nowhere is not asked for again
+        return ChangePage(changes, _Position(last).text(), more=more, gap=gap)
 
 
 provider = Egnyte
@@ -216,17 +221,24 @@ def _text(value: object) -> str | None:
 
 
 def _event_id(event: Mapping[str, Any]) -> str:
-    if event.get("id") is not None:
-        return str(event["id"])
+    number = _number(event.get("id"))
+    if number is not None:
+        return str(number)
     return hashlib.sha256(orjson.dumps(event, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _number(value: object) -> int | None:
+    """An id of the stream; None for what cannot be one."""
+    text = str(value)
+    return int(text) if re.fullmatch(r"\d{1,18}", text, re.ASCII) else None
 
 
 def _date(text: object) -> datetime:
     try:
         found = datetime.fromisoformat(str(text))
-    except ValueError:
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         return datetime.now(UTC)
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _mashery_code(answer: Refusal) -> str:

@@ -131,9 +131,12 @@ async def send(client: httpx.AsyncClient, request: httpx.Request, interpret: Int
 
 
 def decode(response: httpx.Response) -> Any:
-    """The JSON of an answer. Raises VendorUnavailable when a proxy or a fault put something else there."""
+    """The JSON of an answer. Raises VendorUnavailable when a proxy or a fault put something else there.
+
+    A NUL in a text, which PostgreSQL cannot store, is replaced: it must not end the reading of a stream.
+    """
     try:
-        return orjson.loads(response.content)
+        return orjson.loads(response.content.replace(b"\\u0000", b"\\ufffd"))
     except orjson.JSONDecodeError:
         raise VendorUnavailable(
             f"{response.request.method} {response.request.url.path}: the vendor's answer is not JSON",

@@ -122,12 +122,11 @@ async def _tokens(
 def _refusal(answer: Refusal, spec: OAuthSpec) -> Exception:
     body = answer.json()
     words = _words(body) or answer.text() or f"HTTP {answer.status}"
-    if answer.status in spec.throttle_statuses:
-        return VendorThrottled(
-            provider_message=words, vendor_status=answer.status, retry_after=answer.retry_after
-        )
+    wait = answer.retry_after
     if answer.status >= 500 or answer.status < 400:
-        return VendorUnavailable(provider_message=words, vendor_status=answer.status)
+        return VendorUnavailable(provider_message=words, vendor_status=answer.status, retry_after=wait)
+    if answer.status in spec.throttle_statuses or wait is not None:  # nobody waits for a dead grant
+        return VendorThrottled(provider_message=words, vendor_status=answer.status, retry_after=wait)
     return GrantRefused(provider_message=words, vendor_status=answer.status)
 
 
@@ -142,7 +141,7 @@ def _words(body: object) -> str | None:
 def _lifetime(seconds: object) -> timedelta | None:
     """Zero, negative, absent or unreadable: the vendor says that the token does not expire."""
     try:
-        value = float(str(seconds))
-    except ValueError:
+        lifetime = timedelta(seconds=float(str(seconds)))
+    except (ValueError, OverflowError):
         return None
-    return timedelta(seconds=value) if value > 0 else None
+    return lifetime if lifetime > timedelta(0) else None

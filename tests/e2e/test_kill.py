@@ -75,8 +75,8 @@ async def test_killed_between_claim_and_post(home: House, database: Database) ->
         worker.kill()
         assert await scalar(database, select(func.sum(table(Delivery).c.attempts))) == 0
         listener.close()
-        home.start("receiver", "--port", str(port), "--signature-key", "top-secret")
         home.receiver_url = f"http://127.0.0.1:{port}"
+        home.open_receiver()
         home.work()
         home.await_changes(changes)
 
