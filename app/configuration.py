@@ -86,7 +86,7 @@ COMMON: tuple[Field, ...] = (
     ),
 )
 
-_SECRET = re.compile(r"(^|[._])(password|passwd|secret|token|key)$", re.IGNORECASE)
+_SECRET = re.compile(r"(?i:password|passwd|secret|token)$|(?i:^|[._-])(?i:key)$|[a-z]Key$")
 _SECRET_EXCEPTIONS = frozenset({"event.helper.key"})
 
 
