@@ -38,18 +38,9 @@ class Secrets:
     version: int = 1
 
     def with_tokens(self, tokens: Tokens) -> Secrets:
-        kept = {key: value for key, value in self.values.items() if key not in TOKEN_KEYS}
+        # A fresh token that does not expire has no interval; the one of its predecessor must not stay.
+        kept = {key: value for key, value in self.values.items() if key != "oauth.user.refresh_interval"}
         return replace(self, values=kept | token_values(tokens))
-
-
-TOKEN_KEYS = frozenset(
-    {
-        "oauth.user.token",
-        "oauth.user.refresh_token",
-        "oauth.user.refresh_interval",
-        "oauth.user.refresh_time",
-    }
-)
 
 
 def token_values(tokens: Tokens) -> dict[str, str]:

@@ -52,7 +52,7 @@ async def provision(runtime: Runtime, caller: Caller, order: Order) -> Connected
     """Connects an account: checks the order, trades the code, finds the end of the event stream, and only
     then writes everything in one transaction.
 
-    Raises BadRequest (what is missing or malformed), GrantRefused (with the vendor's words),
+    Raises BadRequest (what is missing or malformed), VendorRefused (with the vendor's words),
     VendorThrottled or VendorUnavailable; nothing is left behind then.
     """
     configuration.check(order.provider, order.configuration, order.provider_data)

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableSource
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -26,7 +27,7 @@ def _plain_seconds(value: object) -> object:
     return value
 
 
-Duration = Annotated[timedelta, BeforeValidator(_plain_seconds)]
+Duration = Annotated[timedelta, BeforeValidator(_plain_seconds), Field(gt=timedelta(0))]
 
 
 class Settings(BaseSettings):
@@ -229,6 +230,9 @@ def load(**overrides: object) -> Settings:
         raise SettingsError(
             "; ".join(_sentence(item["loc"], item["msg"]) for item in error.errors())
         ) from None
+    except UnreadableSource as error:
+        name = next((name for name in Settings.model_fields if f'"{name}"' in str(error)), "")
+        raise SettingsError(f"{PREFIX}{name.upper()}: not valid JSON") from None
 
 
 def as_markdown() -> str:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -79,6 +83,66 @@ def test_any_text_is_a_predicate_or_refused(where: str) -> None:
     except BadRequest:
         return
     assert predicate(ROW) in {True, False}
+
+
+VALUES = {"size": st.integers(-3, 3), "name": st.sampled_from(["", "a", "B", "it's", "%"])}
+ROWS = st.fixed_dictionaries({}, optional=VALUES)
+SIGNS = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+Check = Callable[[dict[str, Any]], bool]
+
+
+def quoted(value: object) -> str:
+    return str(value) if isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"
+
+
+def comparison(name: str, sign: str, value: Any) -> tuple[str, Check]:
+    return f"{name} {sign} {quoted(value)}", lambda row: name in row and SIGNS[sign](row[name], value)
+
+
+def choice(name: str, values: list[Any]) -> tuple[str, Check]:
+    return f"{name} in ({','.join(map(quoted, values))})", lambda row: name in row and row[name] in values
+
+
+def absence(name: str, negated: bool) -> tuple[str, Check]:
+    return f"{name} is {'not ' * negated}null", lambda row: (name in row) is negated
+
+
+def joined(word: str, left: tuple[str, Check], right: tuple[str, Check]) -> tuple[str, Check]:
+    (one, first), (other, second) = left, right
+    if word == "and":
+        return f"({one} AND {other})", lambda row: first(row) and second(row)
+    return f"({one} or {other})", lambda row: first(row) or second(row)
+
+
+NAMES = st.sampled_from(sorted(VALUES))
+TERMS = (
+    NAMES.flatmap(
+        lambda name: st.builds(comparison, st.just(name), st.sampled_from(sorted(SIGNS)), VALUES[name])
+    )
+    | NAMES.flatmap(
+        lambda name: st.builds(choice, st.just(name), st.lists(VALUES[name], min_size=1, max_size=3))
+    )
+    | st.builds(absence, NAMES, st.booleans())
+)
+CONDITIONS = st.recursive(
+    TERMS, lambda inner: st.builds(joined, st.sampled_from(["and", "or"]), inner, inner), max_leaves=6
+)
+
+
+@given(CONDITIONS, st.lists(ROWS, max_size=4))
+def test_a_condition_agrees_with_a_reference(
+    condition: tuple[str, Check], rows: list[dict[str, Any]]
+) -> None:
+    where, expected = condition
+    predicate = compile_where(where, set(VALUES))
+    assert [predicate(row) for row in rows] == [expected(row) for row in rows]
 
 
 @given(st.text(alphabet="ab", max_size=12), st.lists(st.text(alphabet="ab", max_size=3), max_size=5))

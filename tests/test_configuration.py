@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app import configuration
+from app.configuration import EventSettings, as_text, event_settings, is_secret
+from app.errors import BadRequest
+from app.providers.egnyte import Egnyte
 from app.settings import load
 
 SETTINGS = load(_env_file=None)
+COMPLETE = {
+    "oauth.api.key": "key",
+    "oauth.api.secret": "of the app",
+    "oauth.callback.url": "https://app.example.com/oauth",
+    "subdomain": "acme",
+}
+CODE = {"code": "granted"}
+URL = "event.notification.callback.url"
+INTERVAL = "event.poller.refresh_interval"
+POLLER = "event.poller.configuration"
 
 
 @pytest.mark.parametrize(
@@ -33,7 +49,7 @@ SETTINGS = load(_env_file=None)
     ],
 )
 def test_a_secret_is_known_by_its_last_word(key: str) -> None:
-    assert configuration.is_secret(key)
+    assert is_secret(key)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +66,7 @@ def test_a_secret_is_known_by_its_last_word(key: str) -> None:
     ],
 )
 def test_anything_else_is_none(key: str) -> None:
-    assert not configuration.is_secret(key)
+    assert not is_secret(key)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +85,7 @@ def test_anything_else_is_none(key: str) -> None:
     ],
 )
 def test_every_json_type_becomes_text(value: Any, text: str | None) -> None:
-    assert configuration.as_text(value) == text
+    assert as_text(value) == text
 
 
 @pytest.mark.parametrize(
@@ -83,12 +99,162 @@ def test_every_json_type_becomes_text(value: Any, text: str | None) -> None:
     ],
 )
 def test_the_interval_is_in_minutes_and_has_a_floor(minutes: str | None, interval: timedelta) -> None:
-    values = {"event.poller.refresh_interval": minutes}
-    assert configuration.event_settings(values, SETTINGS).interval == interval
+    assert read(**{INTERVAL: minutes}).interval == interval
 
 
-def test_resources_keep_their_names_and_page_sizes() -> None:
-    text = '{"files": {"url": "/hubs/documents/events?where=x", "pageSize": "50"}, "b": {"url": "/events"}}'
-    found = configuration.event_settings({"event.poller.configuration": text}, SETTINGS)
-    assert found.resources == {"files": 50, "b": 20}
-    assert not found.enabled
+def read(**values: str | None) -> EventSettings:
+    return event_settings(values, SETTINGS)
+
+
+def resources(poller: object) -> dict[str, int]:
+    text = poller if isinstance(poller, str) else json.dumps(poller)
+    return dict(event_settings({POLLER: text}, SETTINGS).resources)
+
+
+@given(
+    st.recursive(
+        st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_what_was_an_object_can_be_read_back_from_its_text(value: object) -> None:
+    assert json.loads(as_text(value) or "") == value
+
+
+def test_every_secret_of_an_element_is_shown_as_a_password_field() -> None:
+    for field in configuration.fields(Egnyte):
+        assert is_secret(field.key) is (field.kind == "PASSWORD"), field.key
+
+
+@pytest.mark.parametrize("empty", ["", None])
+def test_all_missing_keys_are_named_at_once_and_an_empty_value_is_missing(empty: str | None) -> None:
+    with pytest.raises(BadRequest) as caught:
+        configuration.check(Egnyte, dict.fromkeys(COMPLETE, empty), {})
+    assert all(key in caught.value.message for key in (*COMPLETE, "providerData.code"))
+
+
+@pytest.mark.parametrize("missing", [*COMPLETE, "providerData.code"])
+def test_what_is_there_is_not_named_as_missing(missing: str) -> None:
+    given_values = {key: value for key, value in COMPLETE.items() if key != missing}
+    with pytest.raises(BadRequest) as caught:
+        configuration.check(Egnyte, given_values, {} if missing == "providerData.code" else CODE)
+    assert caught.value.message.endswith(f": {missing}")
+
+
+@pytest.mark.parametrize("subdomain", ["acme", "a", "ACME-2", "a" * 63])
+def test_a_subdomain_is_one_label_of_a_host(subdomain: str) -> None:
+    configuration.check(Egnyte, COMPLETE | {"subdomain": subdomain}, CODE)
+
+
+@pytest.mark.parametrize(
+    "subdomain", ["a.b", "a/b", "a@b", "a:1", "-a", "a-", "a b", "acme\n", "ä", "a" * 64, "{x}", "%2e"]
+)
+def test_a_subdomain_cannot_lead_to_another_host(subdomain: str) -> None:
+    with pytest.raises(BadRequest, match=r"configuration\.subdomain.*'acme'"):
+        configuration.check(Egnyte, COMPLETE | {"subdomain": subdomain}, CODE)
+
+
+@pytest.mark.parametrize(
+    ("value", "enabled"),
+    [
+        ("true", True),
+        ("TRUE", True),
+        (" true ", True),
+        ("false", False),
+        ("1", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_events_are_enabled_by_the_word_true(value: str | None, enabled: bool) -> None:
+    assert read(**{"event.notification.enabled": value}).enabled is enabled
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "nan", "inf", "1e999", "525601", "often", "true", "[]"])
+def test_what_is_no_number_of_minutes_is_refused(minutes: str) -> None:
+    with pytest.raises(BadRequest, match=INTERVAL):
+        read(**{INTERVAL: minutes})
+
+
+@pytest.mark.parametrize("url", [None, "", "  "])
+def test_without_a_callback_there_is_none(url: str | None) -> None:
+    assert read(**{URL: url}).callback_url is None
+
+
+@pytest.mark.parametrize("url", ["http://a", "https://a.example.com:8443/x?y=z", " http://[::1]/ "])
+def test_a_callback_is_an_http_url(url: str) -> None:
+    assert read(**{URL: url}).callback_url == url.strip()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "a",
+        "/x",
+        "ftp://a",
+        "http://",
+        "http://[",
+        "http://a:0/",
+        "http://a:70000/",
+        "http://a/\nb",
+        "http://a/" + "x" * 2000,
+    ],
+)
+def test_what_cannot_be_called_back_is_refused(url: str) -> None:
+    with pytest.raises(BadRequest, match=URL):
+        read(**{URL: url})
+
+
+@pytest.mark.parametrize("text", ["", "{}", "  "])
+def test_without_a_poller_configuration_events_are_polled(text: str) -> None:
+    assert resources(text) == {"events": 20}
+
+
+def test_resources_have_names_and_page_sizes() -> None:
+    assert resources(
+        {
+            "events": {"url": "/hubs/documents/events", "pageSize": 50, "datesConfiguration": "ignored"},
+            "a/b": {
+                "url": "/events?where=event_date>='${gmtDate:yyyy-MM-dd\\'T\\'HH:mm:ss}'",
+                "pageSize": "5",
+            },
+            "c": {"url": "events", "idField": ""},
+        }
+    ) == {"events": 50, "a/b": 5, "c": 20}
+
+
+@pytest.mark.parametrize(
+    ("poller", "named"),
+    [
+        ("{", "not valid JSON"),
+        ("null", "must be an object"),
+        ("[]", "must be an object"),
+        ({"events": None}, "events.url"),
+        ({"events": "x"}, "events.url"),
+        ({"events": {"url": 5}}, "events.url"),
+        ({"events": {"url": "/hubs/documents/files"}}, "events.url"),
+        ({"events": {"url": "http://[/events"}}, "events.url"),
+        ({"events": {"url": "//[::1/events"}}, "events.url"),
+        ({"events": {"url": "/events", "pageSize": 0}}, "events.pageSize"),
+        ({"events": {"url": "/events", "pageSize": 1001}}, "events.pageSize"),
+        ({"events": {"url": "/events", "pageSize": True}}, "events.pageSize"),
+        ({"x" * 201: {"url": "/events"}}, "longer than 200"),
+    ],
+)
+def test_a_poller_configuration_that_cannot_be_followed_is_refused_with_its_key(
+    poller: Any, named: str
+) -> None:
+    with pytest.raises(BadRequest) as caught:
+        resources(poller)
+    assert caught.value.message.startswith(f"configuration.{POLLER}")
+    assert named in caught.value.message
+
+
+@given(st.text(max_size=40) | st.from_regex(r'\{"e":\{"url":"[a-z:/\[\]?#@%]{0,12}"\}\}', fullmatch=True))
+def test_any_text_is_resources_or_a_bad_request(text: str) -> None:
+    try:
+        found = resources(text)
+    except BadRequest:
+        return
+    assert found
+    assert all(1 <= size <= 1000 for size in found.values())

@@ -12,7 +12,14 @@ from acme import Acme
 from gateway import Gateway
 
 from app.credentials import Secrets
-from app.errors import GrantRevoked, NotFound, VendorUnauthorized
+from app.errors import (
+    GrantRevoked,
+    NotFound,
+    VendorRefused,
+    VendorThrottled,
+    VendorUnauthorized,
+    VendorUnavailable,
+)
 from app.providers.egnyte import Egnyte
 from app.store import instances
 from app.store.tables import Instance
@@ -125,6 +132,48 @@ async def test_a_refused_refresh_is_a_dead_grant(gateway: Gateway, instance: Ins
         await credentials.token_source(instance, Egnyte)(rejected=old)
     assert "invalid_grant" in (caught.value.provider_message or "")
     assert not (await stored(gateway, instance.id)).valid
+
+
+@pytest.mark.parametrize("kind", ["409", "429", "mashery_qps", "503", "cut"])
+async def test_a_refresh_that_the_vendor_could_not_answer_says_nothing_about_the_grant(
+    gateway: Gateway, instance: Instance, acme: Acme, kind: str
+) -> None:
+    credentials = gateway.runtime.credentials
+    old = await credentials.token_source(instance, Egnyte)()
+    acme.fault(kind, path="/puboauth/token", retry_after=7)
+    with pytest.raises((VendorThrottled, VendorUnavailable)):
+        await credentials.token_source(instance, Egnyte)(rejected=old)
+    assert (await stored(gateway, instance.id)).valid
+    assert await credentials.token_source(instance, Egnyte)(rejected=old) != old
+
+
+async def test_a_secret_that_is_wrong_meanwhile_does_not_end_the_grant(
+    gateway: Gateway, instance: Instance, sandbox: httpx.Client
+) -> None:
+    credentials = gateway.runtime.credentials
+    old = await credentials.token_source(instance, Egnyte)()
+    app = {"client_id": "sandbox-client", "client_secret": "rotated", "redirect_uris": ["*"]}
+    sandbox.post("/control/egnyte/apps", json=app).raise_for_status()
+    with pytest.raises(VendorRefused, match="refused"):
+        await credentials.token_source(instance, Egnyte)(rejected=old)
+    assert (await stored(gateway, instance.id)).valid
+
+
+async def test_a_vendor_that_changes_to_tokens_without_end_is_not_asked_to_refresh_them(
+    gateway: Gateway,
+    instance: Instance,
+    acme: Acme,
+    sandbox: httpx.Client,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    credentials = gateway.runtime.credentials
+    old = await credentials.token_source(instance, Egnyte)()
+    acme.configure(token_mode="legacy")
+    fresh = await credentials.token_source(instance, Egnyte)(rejected=old)
+    before = token_requests(sandbox)
+    let_time_pass(gateway, monkeypatch, timedelta(days=4000))
+    assert await credentials.token_source(instance, Egnyte)() == fresh
+    assert token_requests(sandbox) == before
 
 
 async def test_a_refresh_that_another_process_made_first_is_no_dead_grant(

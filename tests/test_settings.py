@@ -45,6 +45,11 @@ def test_a_contradiction_names_both_settings(values: dict[str, Any], named: tupl
     [
         ({"port": 70000}, "GATEWAY_PORT"),
         ({"poll_lease": "long"}, "GATEWAY_POLL_LEASE"),
+        ({"poll_lease": "nan"}, "GATEWAY_POLL_LEASE"),
+        ({"poll_lease": "1e300"}, "GATEWAY_POLL_LEASE"),
+        ({"worker_idle": 0}, "GATEWAY_WORKER_IDLE"),
+        ({"callback_turn": -20}, "GATEWAY_CALLBACK_TURN"),
+        ({"vendor_timeout": "-PT5S"}, "GATEWAY_VENDOR_TIMEOUT"),
         ({"callback_retry": "3x3"}, "GATEWAY_CALLBACK_RETRY"),
         ({"callback_allowed_networks": ["10.0.0.1/8"]}, "GATEWAY_CALLBACK_ALLOWED_NETWORKS"),
         ({"database_url": "mysql://u:hidden@h/d"}, "GATEWAY_DATABASE_URL"),
@@ -77,6 +82,16 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_usual_spellings_of_a_postgresql_url_are_understood() -> None:
     url = loaded(database_url="postgres://u:p@h/d?sslmode=require", encryption_keys="k").database
     assert url.render_as_string(hide_password=False) == "postgresql+asyncpg://u:p@h/d?ssl=require"
+
+
+@pytest.mark.parametrize("name", ["GATEWAY_PROVIDER_BASE_URLS", "GATEWAY_CALLBACK_ALLOWED_NETWORKS"])
+def test_an_environment_variable_that_is_not_json_is_named_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "{hidden")
+    with pytest.raises(SettingsError) as caught:
+        loaded()
+    assert caught.value.message == f"{name}: not valid JSON"
 
 
 def test_secrets_do_not_show() -> None:

@@ -14,6 +14,7 @@ import orjson
 
 from app.errors import (
     BadRequest,
+    VendorError,
     VendorForbidden,
     VendorNotFound,
     VendorRefused,
@@ -89,19 +90,11 @@ class Egnyte:
     @staticmethod
     def refusal(answer: Refusal) -> Exception:
         """Egnyte's gateway and its services each have an error form of their own; all are tried."""
-        words = _words(answer) or f"HTTP {answer.status}"
-        found = {"provider_message": words, "vendor_status": answer.status}
-        if _is_throttle(answer):
-            return VendorThrottled(**found, retry_after=answer.retry_after)  # type: ignore[arg-type]
-        if answer.status == 401 or "inactive" in _mashery_code(answer):
-            return VendorUnauthorized(**found)  # type: ignore[arg-type]
-        if answer.status == 403:
-            return VendorForbidden(**found)  # type: ignore[arg-type]
-        if answer.status == 404:
-            return VendorNotFound(**found)  # type: ignore[arg-type]
-        if answer.status >= 500 or answer.status < 400:
-            return VendorUnavailable(**found, retry_after=answer.retry_after)  # type: ignore[arg-type]
-        return VendorRefused(**found)  # type: ignore[arg-type]
+        return _kind(answer)(
+            provider_message=_words(answer) or f"HTTP {answer.status}",
+            vendor_status=answer.status,
+            retry_after=answer.retry_after,
+        )
 
     async def ping(self) -> None:
         decode(await self._upstream.get("/pubapi/v1/userinfo"))
@@ -138,7 +131,9 @@ class Egnyte:
         events = _mapping(decode(response)).get("events")
         if not isinstance(events, list):
             raise VendorUnavailable("the vendor's answer is not a page of events")
-        changes = [_change(event if isinstance(event, dict) else {"event": event}) for event in events]
+        found = [_change(event if isinstance(event, dict) else {"event": event}) for event in events]
+        once = {change.event_id: change for change in found}
+        changes = sorted(once.values(), key=lambda change: _number(change.event_id) or after)
         # The ids of the events themselves, not `latest_id`: it must never be ahead of what was read.
         last = max((_number(change.event_id) or after for change in changes), default=after)
         more = len(events) >= limit and last > after  # a page that leads nowhere is not asked for again
@@ -239,6 +234,17 @@ def _date(text: object) -> datetime:
         return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         return datetime.now(UTC)
+
+
+def _kind(answer: Refusal) -> type[VendorError]:
+    if _is_throttle(answer):
+        return VendorThrottled
+    if "inactive" in _mashery_code(answer):
+        return VendorUnauthorized
+    if answer.status >= 500 or answer.status < 400:
+        return VendorUnavailable
+    known = {401: VendorUnauthorized, 403: VendorForbidden, 404: VendorNotFound}
+    return known.get(answer.status, VendorRefused)
 
 
 def _mashery_code(answer: Refusal) -> str:

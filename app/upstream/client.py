@@ -118,11 +118,8 @@ async def send(client: httpx.AsyncClient, request: httpx.Request, interpret: Int
     try:
         async with asyncio.timeout(client.timeout.read):
             response = await client.send(request)
-    except (
-        TimeoutError,
-        httpx.HTTPError,
-        aiohttp.ClientError,
-    ) as error:  # the transport lets some of the latter through
+    except (TimeoutError, httpx.HTTPError, aiohttp.ClientError) as error:
+        # The transport lets some of aiohttp's errors through.
         where = f"{request.method} {request.url.host}{request.url.path}"
         raise VendorUnavailable(f"{where}: {_what_failed(error)}") from error
     if response.status_code < 300:

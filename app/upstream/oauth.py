@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import httpx
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri, prepare_token_request
 
-from app.errors import GrantRefused, VendorThrottled, VendorUnavailable
+from app.errors import GrantRefused, VendorRefused, VendorThrottled, VendorUnavailable
 from app.upstream import client as upstream
 from app.upstream.client import Refusal
 
@@ -66,8 +66,8 @@ async def exchange_code(
 ) -> Tokens:
     """Trades a code for tokens.
 
-    Raises GrantRefused with the vendor's words (used or foreign code, wrong redirect URI or client),
-    VendorThrottled, or VendorUnavailable.
+    Raises GrantRefused with the vendor's words (used or foreign code, wrong redirect URI), VendorRefused
+    (wrong client), VendorThrottled, or VendorUnavailable.
     """
     form = prepare_token_request(
         "authorization_code",
@@ -127,7 +127,9 @@ def _refusal(answer: Refusal, spec: OAuthSpec) -> Exception:
         return VendorUnavailable(provider_message=words, vendor_status=answer.status, retry_after=wait)
     if answer.status in spec.throttle_statuses or wait is not None:  # nobody waits for a dead grant
         return VendorThrottled(provider_message=words, vendor_status=answer.status, retry_after=wait)
-    return GrantRefused(provider_message=words, vendor_status=answer.status)
+    # Only this one says that the grant is dead; a wrong secret or a broken proxy can be mended.
+    kind = GrantRefused if isinstance(body, dict) and body.get("error") == "invalid_grant" else VendorRefused
+    return kind(provider_message=words, vendor_status=answer.status)
 
 
 def _words(body: object) -> str | None:

@@ -117,6 +117,34 @@ async def test_configuration_is_answered_as_strings_with_secrets_masked(gateway:
     assert "do-not-show" not in json.dumps(shown)
 
 
+async def test_an_instance_has_every_field_that_clients_read(gateway: Gateway) -> None:
+    made = await gateway.connect()
+    assert made.keys() >= {
+        *("id", "name", "createdDate", "token", "element", "elementId", "tags", "provisionInteractions"),
+        *("valid", "disabled", "maxCacheSize", "cacheTimeToLive", "configuration", "eventsEnabled"),
+        *("traceLoggingEnabled", "cachingEnabled", "externalAuthentication", "user"),
+    }
+    assert made["element"].keys() >= {
+        *("id", "name", "hookName", "key", "description", "image", "active", "deleted", "typeOauth"),
+        *("trialAccount", "configDescription", "resources", "transformationsEnabled", "bulkDownloadEnabled"),
+        *("bulkUploadEnabled", "cloneable", "extendable", "beta", "authentication", "extended", "hub"),
+        *("protocolType", "parameters", "private"),
+    }
+    assert made["user"]["emailAddress"] == "test@example.com"
+    assert all(isinstance(made["user"][name], str) for name in ("firstName", "lastName"))
+    assert all(isinstance(value, str | None) for value in made["configuration"].values())
+    (listed,) = (await gateway.http.get("/instances", headers=gateway.platform)).json()
+    assert listed == made
+
+
+async def test_keys_that_nobody_knows_do_no_harm(gateway: Gateway) -> None:
+    body = await gateway.order() | {"x": {"deep": [1]}, "element": {"key": "egnyte", "name": "Egnyte"}}
+    body["providerData"] |= {"state": "egnyte", "scope": ["a"]}
+    answer = await gateway.http.post("/instances", json=body, headers=gateway.platform)
+    assert answer.status_code == 200
+    assert "x" not in answer.json()
+
+
 async def test_a_key_that_is_not_set_is_shown_as_null(gateway: Gateway) -> None:
     shown = (await gateway.connect())["configuration"]
     assert shown["event.notification.callback.url"] is None
@@ -161,6 +189,7 @@ async def test_every_missing_key_is_named_at_once(gateway: Gateway) -> None:
         ({"event.poller.configuration": [1]}, "configuration.event.poller.configuration"),
         ({"event.poller.configuration": {"events": {}}}, "event.poller.configuration.events.url"),
         ({"event.poller.configuration": {"c": {"url": "/hubs/crm/x"}}}, "event.poller.configuration.c.url"),
+        ({"event.poller.configuration": {"c": {"url": "http://["}}}, "event.poller.configuration.c.url"),
         (
             {"event.poller.configuration": {"events": {"url": "/events", "pageSize": "²"}}},
             "event.poller.configuration.events.pageSize",
@@ -295,7 +324,9 @@ async def test_a_list_is_paged_by_its_token(gateway: Gateway) -> None:
     assert found == ids
 
 
-@pytest.mark.parametrize("query", ["pageSize=0", "pageSize=x", "nextPage=x", f"nextPage={10**30}"])
+@pytest.mark.parametrize(
+    "query", ["pageSize=0", "pageSize=x", "nextPage=x", f"nextPage={10**30}", "nextPage=" + "1" * 5000]
+)
 async def test_a_bad_page_is_refused(gateway: Gateway, query: str) -> None:
     answer = await gateway.http.get(f"/instances?{query}", headers=gateway.platform)
     assert answer.status_code == 400

@@ -80,6 +80,38 @@ async def test_health_and_readiness(gateway: Gateway) -> None:
     assert (answer.status_code, answer.json()["database"]) == (503, "schema is not current")
 
 
+async def test_a_database_that_is_away_makes_the_process_unready_and_not_unhealthy(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: Any) -> bool:
+        raise OSError("connection refused by db.internal")
+
+    monkeypatch.setattr("app.store.migrations.is_current", away)
+    answer = await gateway.http.get("http://gateway/ready")
+    assert (answer.status_code, answer.json()) == (503, {"status": "not ready", "database": "unreachable"})
+    assert (await gateway.http.get("http://gateway/health")).status_code == 200
+
+
+@pytest.mark.parametrize("base", [BASE_PATH, ""])
+async def test_every_refusal_has_one_form(gateway: Gateway, base: str) -> None:
+    for method, path, status in (
+        ("POST", "/instances", 401),
+        ("GET", "/instances", 401),
+        ("GET", "/instances/1", 401),
+        ("DELETE", "/instances/1", 401),
+        ("GET", "/hubs/documents/ping", 401),
+        ("GET", "/events", 401),
+        ("GET", "/elements/nobox", 404),
+        ("GET", "/elements/egnyte/oauth/url", 400),
+    ):
+        answer = await gateway.http.request(method, f"http://gateway{base}{path}", json={})
+        assert answer.status_code == status
+        assert answer.json().keys() == {"requestId", "message"}
+        assert answer.json()["requestId"] == answer.headers["Elements-Request-Id"]
+        assert answer.headers["Content-Type"] == "application/json"
+        assert int(answer.headers["Content-Length"]) == len(answer.content)
+
+
 async def test_no_secret_reaches_a_log_line(
     gateway: Gateway, sandbox: httpx.Client, lines: list[str]
 ) -> None:

@@ -7,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 from acme import REDIRECT_URI, Acme, consent
+from hypothesis import given
+from hypothesis import strategies as st
 from twins import Twin
 
 from app.errors import (
-    GrantRefused,
     VendorError,
     VendorForbidden,
     VendorNotFound,
@@ -27,6 +29,7 @@ from app.providers.egnyte import Egnyte
 from app.upstream import oauth
 from app.upstream.client import Refusal, Upstream, open_client
 from app.upstream.oauth import App
+from app.wire import events as rows
 
 
 def _token(sandbox: httpx.Client) -> str:
@@ -98,10 +101,14 @@ async def test_a_legacy_token_never_expires(acme: Acme, client: httpx.AsyncClien
     [
         ({"kind": "409", "retry_after": 9}, VendorThrottled),
         ({"kind": "429", "retry_after": 9}, VendorThrottled),
+        ({"kind": "mashery_qps", "retry_after": 9}, VendorThrottled),
+        ({"kind": "mashery_rate", "retry_after": 9}, VendorThrottled),
+        ({"kind": "mashery_inactive"}, VendorRefused),
         ({"kind": "502"}, VendorUnavailable),
+        ({"kind": "503", "retry_after": 9}, VendorUnavailable),
         ({"kind": "cut_midway"}, VendorUnavailable),
         ({"kind": "bad_json"}, VendorUnavailable),
-        ({"kind": "400"}, GrantRefused),
+        ({"kind": "400"}, VendorRefused),
     ],
 )
 async def test_what_goes_wrong_at_the_token_endpoint_has_a_name(
@@ -222,11 +229,11 @@ async def test_the_cursor_is_never_ahead_of_what_was_read(acme: Acme, account: E
     for kind in ("duplicate_events", "reorder_events"):
         acme.fault(kind, path="/pubapi/v2/events")
     page = await account.changes(None, 10)
-    found = {change.event_id for change in page.changes}
+    found = [change.name for change in page.changes]
     while page.more:
         page = await account.changes(page.cursor, 10)
-        found |= {change.event_id for change in page.changes}
-    assert len(found) == 30
+        found += [change.name for change in page.changes]
+    assert found == [f"{number}.txt" for number in range(30)]
 
 
 FILE = {"target_path": "/Shared/b.txt", "target_id": "e", "target_group_id": "g", "is_folder": False}
@@ -295,3 +302,72 @@ def test_an_event_that_makes_no_sense_is_passed_on(event: dict[str, Any]) -> Non
     assert found.event_type == "UNKNOWN"
     assert found.raw == event
     assert found.event_id == egnyte._change(dict(event)).event_id
+
+
+def answering(cursor: Any, page: Any) -> Egnyte:
+    """An Egnyte that says just this, whatever it is asked."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=cursor if request.url.path.endswith("/cursor") else page)
+
+    async def token(rejected: str | None = None) -> str:
+        return "token"
+
+    client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    return Egnyte(Upstream(client, base_url="http://vendor", token=token, interpret=Egnyte.refusal), {})
+
+
+@pytest.mark.parametrize(
+    "body", [None, [], 1, "text", {}, {"events": 1}, {"events": "text"}, {"message": "m"}]
+)
+async def test_json_of_another_form_is_no_answer(body: Any) -> None:
+    for cursor in (None, NEWEST, "5"):
+        with pytest.raises(VendorUnavailable):
+            await answering(body, body).changes(cursor, 10)
+
+
+async def test_one_odd_event_does_not_hold_up_the_others() -> None:
+    odd: list[Any] = [
+        None,
+        "text",
+        {"id": "abc"},
+        {"id": 2**70},
+        {"id": 8, "timestamp": "0001-01-01T00:00+14:00"},
+    ]
+    events = [{"id": 7, "type": "file_system", "action": "delete", "data": FILE}, *odd]
+    page = await answering({}, {"events": events}).changes("5", 100)
+    assert len(page.changes) == len(events)
+    assert [change.event_type for change in page.changes].count("UNKNOWN") == len(odd)
+    assert page.cursor.startswith("8@")
+
+
+async def test_a_full_page_that_leads_nowhere_is_not_asked_for_again() -> None:
+    page = await answering({}, {"events": [{"id": 5}, {"id": "abc"}]}).changes("5", 2)
+    assert (page.more, page.cursor.partition("@")[0]) == (False, "5")
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            ["id", "timestamp", "actor", "type", "action", "data", "eventTypeSpecificAttributes"]
+        ),
+        st.recursive(
+            st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats() | st.text(max_size=5),
+            lambda inner: (
+                st.lists(inner, max_size=2)
+                | st.dictionaries(
+                    st.sampled_from(["target_path", "source_path", "is_folder", "target_id", "note_id", "x"]),
+                    inner,
+                )
+            ),
+            max_leaves=8,
+        )
+        | st.sampled_from(["file_system", "note", "permission_change", "move", "9999-12-31T23:59:59-14:00"]),
+    )
+)
+def test_any_event_can_be_told(event: dict[str, Any]) -> None:
+    found = egnyte._change(event)
+    assert found.event_type in {"CREATED", "UPDATED", "DELETED", "UNKNOWN"}
+    assert found.object_id
+    assert found.raw == event
+    assert orjson.dumps(rows.row(found, raw=True))

@@ -97,6 +97,29 @@ async def test_an_error_tells_neither_query_nor_token(
     assert caught.value.message == "GET vendor.example.com/x: ReadTimeout"
 
 
+async def test_a_nul_does_not_reach_the_store(client: httpx.AsyncClient, httpx_mock: HTTPXMock) -> None:
+    httpx_mock.add_response(content=rb'{"name":"a\u0000b"}')
+    assert decode(await bound(client, Tokens(), None).get("/x")) == {"name": "a\ufffdb"}
+    assert VendorUnavailable(provider_message="a\0b").provider_message == "a\ufffdb"
+
+
+@pytest.mark.parametrize("status", [301, 302, 304])
+async def test_no_redirect_is_followed(client: httpx.AsyncClient, httpx_mock: HTTPXMock, status: int) -> None:
+    httpx_mock.add_response(status, headers={"Location": "https://elsewhere.example.com/"})
+    with pytest.raises(VendorError):
+        await bound(client, Tokens(), None).get("/x")
+    assert len(httpx_mock.get_requests()) == 1
+
+
+async def test_what_the_vendor_refuses_is_not_asked_again(
+    client: httpx.AsyncClient, httpx_mock: HTTPXMock
+) -> None:
+    httpx_mock.add_response(404)
+    with pytest.raises(VendorError):
+        await bound(client, Tokens(), 5).get("/x")
+    assert len(httpx_mock.get_requests()) == 1
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>", b"{"])
 async def test_an_answer_that_is_not_json_is_no_answer(
     client: httpx.AsyncClient, httpx_mock: HTTPXMock, body: bytes

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
+from itertools import permutations, product
 
 import pytest
 from hypothesis import given
@@ -31,6 +33,15 @@ from app.wire.authorization import Authorization, parse
 def test_every_variant_is_understood(header: str, expected: tuple[str | None, ...]) -> None:
     found = parse(header)
     assert (found.user, found.organization, found.element) == expected
+
+
+@pytest.mark.parametrize("names", list(permutations(("User", "Organization", "Element"))))
+def test_order_case_colon_and_spaces_do_not_matter(names: tuple[str, ...]) -> None:
+    cases: tuple[Callable[[str], str], ...] = (str.lower, str.upper, str.title)
+    for case, between, comma in product(cases, (" ", ": ", ":", " : ", "\t"), (",", ", ", " ,  ")):
+        header = comma.join(f"{case(name)}{between}{name[0]}/+=" for name in names)
+        found = parse(header)
+        assert (found.user, found.organization, found.element) == ("U/+=", "O/+=", "E/+="), header
 
 
 @pytest.mark.parametrize(
