@@ -53,7 +53,7 @@ class InstanceOrder(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _storable(cls, body: Any) -> Any:
-        """PostgreSQL stores no NUL, and UTF-8 knows no half of a surrogate pair."""
+        """PostgreSQL stores no NUL, and UTF-8 knows no half of a surrogate pair. A null field is left out."""
         waiting = [body]
         while waiting:
             match waiting.pop():
@@ -64,6 +64,8 @@ class InstanceOrder(BaseModel):
                     waiting += [*values.keys(), *values.values()]
                 case list(values):
                     waiting += values
+        if isinstance(body, dict):
+            return {key: value for key, value in body.items() if value is not None}
         return body
 
     element: ElementReference

@@ -137,6 +137,15 @@ async def test_an_instance_has_every_field_that_clients_read(gateway: Gateway) -
     assert listed == made
 
 
+async def test_fields_that_are_null_are_as_good_as_absent(gateway: Gateway) -> None:
+    body = await gateway.order() | {"name": None, "tags": None, "externalAuthentication": None}
+    answer = await gateway.http.post("/instances", json=body, headers=gateway.platform)
+    assert (answer.status_code, answer.json()["name"], answer.json()["tags"]) == (200, "Egnyte", [])
+    body = {"element": {"key": "egnyte"}, "configuration": None, "providerData": None}
+    answer = await gateway.http.post("/instances", json=body, headers=gateway.platform)
+    assert "providerData.code" in answer.json()["message"]
+
+
 async def test_keys_that_nobody_knows_do_no_harm(gateway: Gateway) -> None:
     body = await gateway.order() | {"x": {"deep": [1]}, "element": {"key": "egnyte", "name": "Egnyte"}}
     body["providerData"] |= {"state": "egnyte", "scope": ["a"]}
