@@ -10,6 +10,7 @@ import httpx
 import postgresql as servers
 import pytest
 from acme import Acme
+from box_account import Box, opened
 from gateway import Gateway
 from postgresql import Server
 from serving import served
@@ -52,6 +53,13 @@ def acme(sandbox: httpx.Client, sandbox_url: str) -> Iterator[Acme]:
         acme = Acme(url, http, sandbox)
         http.headers["Authorization"] = f"Bearer {acme.token()['access_token']}"
         yield acme
+
+
+@pytest.fixture
+def box(sandbox: httpx.Client, sandbox_url: str) -> Iterator[Box]:
+    """The sandbox's Box, with a token of its administrator Ann."""
+    with opened(sandbox, sandbox_url) as account:
+        yield account
 
 
 @pytest.fixture(scope="session")

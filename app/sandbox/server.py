@@ -72,7 +72,7 @@ def _control(fakes: dict[str, Fake], log: RequestLog) -> FastAPI:
 
 def _index_page(fakes: dict[str, Fake]) -> str:
     rows = [
-        f"<li>{escape(fake.title)}: <code>/{name}/{escape(place)}/</code></li>"
+        f"<li>{escape(fake.title)}: <code>/{'/'.join(filter(None, (name, escape(place))))}/</code></li>"
         for name, fake in fakes.items()
         for place in fake.places()
     ]

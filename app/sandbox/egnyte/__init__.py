@@ -3,6 +3,7 @@
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from starlette.requests import ClientDisconnect
 
 from app.sandbox.egnyte import (
     content,
@@ -12,27 +13,34 @@ from app.sandbox.egnyte import (
     notes,
     oauth,
     people,
+    properties,
     search,
+    shared,
+    trash,
 )
 from app.sandbox.egnyte.access import RefusalError, refuse
 from app.sandbox.egnyte.control import control_routes
+from app.sandbox.egnyte.custom_metadata import UnfitError
 from app.sandbox.egnyte.domain import Egnyte
 from app.sandbox.egnyte.gate import Gate
-from app.sandbox.egnyte.grants import OAuthError
 from app.sandbox.fake import Fake
+from app.sandbox.grants import OAuthError
 from app.sandbox.world import MissingError, RefusedError, TakenError
 
 _ROUTES = (
     oauth,
     events,
     content,
+    trash,
+    properties,
     files,
     people,
     notes,
     links,
+    shared,
     search,
 )
-_STATUS = {MissingError: 404, RefusedError: 403, TakenError: 409}
+_STATUS = {UnfitError: 400, MissingError: 404, RefusedError: 403, TakenError: 409}
 
 
 def create_fake() -> Fake:
@@ -46,6 +54,7 @@ def create_fake() -> Fake:
         api.add_exception_handler(error, _not_allowed)
     api.add_exception_handler(RequestValidationError, _bad_request)
     api.add_exception_handler(OAuthError, _no_grant)
+    api.add_exception_handler(ClientDisconnect, _left)
     return Fake(
         title="Egnyte",
         app=Gate(api, egnyte),
@@ -53,6 +62,11 @@ def create_fake() -> Fake:
         reset=egnyte.reset,
         places=lambda: list(egnyte.domains),
     )
+
+
+async def _left(_: Request, __: Exception) -> Response:
+    # For the request log only: nobody is there to read it.
+    return Response(status_code=499)
 
 
 async def _refused(_: Request, error: Exception) -> Response:

@@ -8,7 +8,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, ValidationError
 
 from app.sandbox.egnyte.domain import Domain
-from app.sandbox.egnyte.grants import Token
+from app.sandbox.grants import Token
 from app.sandbox.history import Actor, User
 from app.sandbox.world import MissingError
 

@@ -1,24 +1,28 @@
 """What is in Egnyte's files: developers.egnyte.com, File System Management API Documentation."""
 
 import hashlib
-import mimetypes
-import re
 import uuid
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from io import BytesIO
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import UploadFile
 
 from app.sandbox.egnyte.access import Caller, CallerDep, refuse
-from app.sandbox.egnyte.domain import ChunkedUpload
-from app.sandbox.egnyte.files import PathDep, http_date, version_of
-from app.sandbox.world import File, MissingError, Version, path_of
+from app.sandbox.egnyte.domain import Chunk, ChunkedUpload
+from app.sandbox.egnyte.downloads import content_headers, send_content
+from app.sandbox.egnyte.listing import version_of
+from app.sandbox.egnyte.locks import require_unlocked
+from app.sandbox.egnyte.paths import PathDep
+from app.sandbox.world import File, MissingError, path_of
 
 router = APIRouter(prefix="/pubapi/v1")
 
 _CHUNKS_LIVE = timedelta(hours=24)
+_PIECE = 1024 * 1024
 
 
 @router.get("/fs-content/ids/file/{group_id}", response_model=None)
@@ -29,7 +33,7 @@ async def download_by_id(
     node = caller.domain.world.by_id(group_id)
     if not isinstance(node, File):
         raise MissingError(f"No file with id {group_id}")
-    return _send_content(node, version_of(node, entry_id), request)
+    return send_content(node, version_of(node, entry_id), request)
 
 
 @router.get("/fs-content/{path:path}", response_model=None)
@@ -38,25 +42,28 @@ async def download(
 ) -> Response:
     """The content of a file, whole or a range of it."""
     file = caller.domain.world.file(path)
-    return _send_content(file, version_of(file, entry_id), request)
+    return send_content(file, version_of(file, entry_id), request)
 
 
 @router.post("/fs-content/{path:path}", response_model=None)
 async def upload(caller: CallerDep, path: PathDep, request: Request) -> Response:
     """Makes a file or a new version of it."""
-    content = await _content(request)
-    expected = request.headers.get("x-sha512-checksum")
-    if expected is not None and expected.lower() != hashlib.sha512(content).hexdigest():
-        raise refuse(400, "The checksum does not match the content")
     modified = _modified(request)
-    return _stored(caller.domain.world.upload(path, content, caller.actor, modified=modified))
+    arrived = await _arrived(request)
+    expected = request.headers.get("x-sha512-checksum")
+    if expected is not None and expected.lower() != arrived.checksum:
+        raise refuse(400, "The checksum does not match the content")
+    return _stored(caller, path, arrived, modified)
 
 
 @router.post("/fs-content-chunked/{path:path}", response_model=None)
 async def upload_chunk(caller: CallerDep, path: PathDep, request: Request) -> Response:
     """Takes one piece of a file; the last one makes the file."""
-    chunk = await request.body()
+    chunk = await _streamed(request)
     number = _chunk_number(request)
+    is_last = request.headers.get("x-egnyte-last-chunk", "").lower() == "true"
+    if not is_last and len(chunk.content) < caller.domain.settings.smallest_chunk:
+        raise refuse(400, f"A chunk has at least {caller.domain.settings.smallest_chunk} bytes")
     pending = _pending(caller, path, number, request.headers.get("x-egnyte-upload-id"))
     # A chunk may be sent again, but none may be left out.
     if number > len(pending.chunks) + 1:
@@ -65,11 +72,12 @@ async def upload_chunk(caller: CallerDep, path: PathDep, request: Request) -> Re
     headers = {
         "X-Egnyte-Upload-Id": pending.id,
         "X-Egnyte-Chunk-Num": str(number),
-        "X-Egnyte-Chunk-Sha512-Checksum": hashlib.sha512(chunk).hexdigest(),
+        "X-Egnyte-Chunk-Sha512-Checksum": chunk.checksum,
     }
-    if request.headers.get("x-egnyte-last-chunk", "").lower() != "true":
+    if not is_last:
         return Response(headers=headers)
-    answer = _assembled(caller, pending)
+    del caller.domain.uploads[pending.id]
+    answer = _stored(caller, path, _joined(pending.chunks))
     answer.headers.update(headers)
     return answer
 
@@ -95,23 +103,49 @@ def _pending(caller: Caller, path: str, number: int, upload_id: str | None) -> C
     return found
 
 
-def _assembled(caller: Caller, pending: ChunkedUpload) -> Response:
-    del caller.domain.uploads[pending.id]
-    digests = "".join(hashlib.sha512(chunk).hexdigest() for chunk in pending.chunks)
+def _joined(chunks: list[Chunk]) -> Chunk:
+    digests = "".join(chunk.checksum for chunk in chunks)
     total = hashlib.sha512(digests.encode()).hexdigest()
-    checksum = f"2-{len(pending.chunks)}-{len(pending.chunks[0])}-{total}"
-    content = b"".join(pending.chunks)
-    return _stored(caller.domain.world.upload(pending.path, content, caller.actor, checksum=checksum))
+    checksum = f"2-{len(chunks)}-{len(chunks[0].content)}-{total}"
+    return Chunk(b"".join(chunk.content for chunk in chunks), checksum)
 
 
-async def _content(request: Request) -> bytes:
+class _Arriving:
+    """A content that grows in one buffer and is hashed on the way, however large it gets."""
+
+    def __init__(self) -> None:
+        self._buffer = BytesIO()
+        self._hash = hashlib.sha512()
+
+    def add(self, piece: bytes) -> None:
+        """Takes what came next."""
+        self._buffer.write(piece)
+        self._hash.update(piece)
+
+    def complete(self) -> Chunk:
+        """The whole; the buffer hands its memory over and copies nothing."""
+        return Chunk(self._buffer.getvalue(), self._hash.hexdigest())
+
+
+async def _arrived(request: Request) -> Chunk:
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        return await request.body()
+        return await _streamed(request)
     async with request.form() as form:
         part = form.get("file")
         if not isinstance(part, UploadFile):
             raise refuse(400, "The part named file is missing")
-        return await part.read()
+        arriving = _Arriving()
+        while piece := await part.read(_PIECE):
+            arriving.add(piece)
+        return arriving.complete()
+
+
+async def _streamed(request: Request) -> Chunk:
+    """The body; a client that leaves before its end raises, and nothing has happened yet."""
+    arriving = _Arriving()
+    async for piece in request.stream():
+        arriving.add(piece)
+    return arriving.complete()
 
 
 def _modified(request: Request) -> datetime | None:
@@ -124,37 +158,12 @@ def _modified(request: Request) -> datetime | None:
         raise refuse(400, "Last-Modified is no date") from error
 
 
-def _stored(file: File) -> Response:
+def _stored(caller: Caller, path: str, content: Chunk, modified: datetime | None = None) -> Response:
+    world = caller.domain.world
+    with suppress(MissingError):
+        require_unlocked(world.file(path), caller.user)
+    file = world.upload(path, content.content, caller.actor, checksum=content.checksum, modified=modified)
     version = file.current
     ids = {"group_id": file.id, "entry_id": version.id}
     body = {"checksum": version.checksum, **ids, "path": path_of(file)}
-    return JSONResponse(body, headers=_headers(version))
-
-
-def _headers(version: Version) -> dict[str, str]:
-    return {
-        "X-Sha512-Checksum": version.checksum,
-        "ETag": f'"{version.id}"',
-        "Last-Modified": http_date(version.modified),
-    }
-
-
-def _send_content(file: File, version: Version, request: Request) -> Response:
-    headers = _headers(version) | {"Accept-Ranges": "bytes"}
-    media_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-    asked = re.fullmatch(r"bytes=(\d*)-(\d*)", request.headers.get("range", ""))
-    if asked is None or asked.group(0) == "bytes=-":
-        return Response(version.content, headers=headers, media_type=media_type)
-    size = len(version.content)
-    start, end = _range(asked.group(1), asked.group(2), size)
-    if start > end:
-        return Response(status_code=416, headers={"Content-Range": f"bytes */{size}"})
-    headers["Content-Range"] = f"bytes {start}-{end}/{size}"
-    return Response(version.content[start : end + 1], status_code=206, headers=headers, media_type=media_type)
-
-
-def _range(first: str, last: str, size: int) -> tuple[int, int]:
-    """The first and last byte; without a first one, `last` counts from the end."""
-    if not first:
-        return max(size - int(last), 0), size - 1
-    return int(first), min(int(last) if last else size - 1, size - 1)
+    return JSONResponse(body, headers=content_headers(version))

@@ -9,10 +9,10 @@ from app.sandbox.egnyte.changes import ChangeOrder, apply
 from app.sandbox.egnyte.domain import DEFAULT_APP, FIRST_EVENT_ID, Domain, Egnyte
 from app.sandbox.egnyte.events import EVENT_FAULTS
 from app.sandbox.egnyte.gate import GATE_FAULTS
-from app.sandbox.egnyte.grants import RegisteredApp, TokenKind
 from app.sandbox.egnyte.oauth import token_body
 from app.sandbox.egnyte.settings import DomainSettings
 from app.sandbox.faults import Fault
+from app.sandbox.grants import RegisteredApp, TokenKind
 from app.sandbox.history import User
 from app.sandbox.world import WorldError
 

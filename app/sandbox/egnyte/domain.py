@@ -3,14 +3,16 @@
 import secrets
 import uuid
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
-from app.sandbox.egnyte.grants import Grants, RegisteredApp
+from app.sandbox.egnyte.custom_metadata import CustomMetadata
 from app.sandbox.egnyte.settings import DomainSettings
+from app.sandbox.egnyte.storage import Storage
 from app.sandbox.faults import Faults
+from app.sandbox.grants import Grants, RegisteredApp, Terms
 from app.sandbox.history import Actor, History, User
-from app.sandbox.world import File, MissingError, World, path_of, ref_to
+from app.sandbox.world import File, MissingError, Node, path_of, ref_to
 
 DEFAULT_DOMAINS = ("acme", "globex")
 DEFAULT_APP = RegisteredApp("sandbox-client", "sandbox-secret", ("*",))
@@ -38,13 +40,34 @@ class Link:
     """A shared link; `wishes` are the parameters it was made with."""
 
     id: str
-    path: str
+    node: Node
     kind: str
     accessibility: str
     user: User
     created: datetime
     wishes: dict[str, Any]
     recipients: list[str]
+    clicks: int = 0
+
+    @property
+    def path(self) -> str:
+        """Where the file or folder is now, or was before it was deleted."""
+        return path_of(self.node)
+
+    def is_expired(self, grace: int = 0) -> bool:
+        """Whether its day is over, or its clicks are used up by more than `grace`."""
+        last_day, clicks = self.wishes.get("expiry_date"), self.wishes.get("expiry_clicks")
+        if last_day is not None and date.fromisoformat(last_day) < datetime.now(UTC).date():
+            return True
+        return clicks is not None and self.clicks >= clicks + grace
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some content with its checksum."""
+
+    content: bytes
+    checksum: str
 
 
 @dataclass(slots=True)
@@ -54,7 +77,7 @@ class ChunkedUpload:
     id: str
     path: str
     began: datetime
-    chunks: list[bytes] = field(default_factory=list)
+    chunks: list[Chunk] = field(default_factory=list)
 
 
 class Domain:
@@ -66,20 +89,32 @@ class Domain:
         self.name = name
         self.apps = apps
         self.settings = DomainSettings()
-        self.grants = Grants(self.settings)
+        self.grants = Grants(self._terms)
         self.faults = Faults()
         history = History(first_event_id, self.settings.event_retention)
-        self.world = World(roots=("Shared", "Private"), history=history, new_id=lambda: str(uuid.uuid4()))
+        self.world = Storage(roots=("Shared", "Private"), history=history, new_id=lambda: str(uuid.uuid4()))
         self.world.users.update((user.username, user) for user in _USERS)
+        self.custom_metadata = CustomMetadata()
         self.notes: dict[str, Note] = {}
         self.links: dict[str, Link] = {}
         self.uploads: dict[str, ChunkedUpload] = {}
 
     def configure(self, settings: DomainSettings) -> None:
         """Switches over; tokens and events that are there already stay as they are."""
-        self.settings = self.grants.settings = settings
+        self.settings = settings
         self.world.history.keep = settings.event_retention
         self.world.history.trim()
+
+    def _terms(self) -> Terms:
+        settings = self.settings
+        legacy = settings.token_mode == "legacy"
+        return Terms(
+            settings.code_seconds,
+            None if legacy else settings.access_token_seconds,
+            settings.refresh_token_seconds,
+            refreshable=not legacy,
+            refresh="rotate" if settings.refresh_rotation == "rotate" else "same",
+        )
 
     def add_note(self, path: str, message: str, actor: Actor) -> Note:
         """Puts a comment on a file."""
@@ -101,12 +136,18 @@ class Domain:
         del self.notes[note_id]
         self.world.history.record("note_delete", actor, ref_to(note.file), detail={"note_id": note_id})
 
+    def holds(self, node: Node) -> bool:
+        """Whether a file or folder is there and not in the trash."""
+        try:
+            return self.world.by_id(node.id) is node
+        except MissingError:
+            return False
+
     def add_link(self, path: str, kind: str, user: User, wishes: dict[str, Any]) -> Link:
         """Shares what is at a path."""
-        node = self.world.find(path)
         link = Link(
             secrets.token_urlsafe(8),
-            path_of(node),
+            self.world.find(path),
             kind,
             str(wishes.get("accessibility", "anyone")),
             user,

@@ -1,5 +1,6 @@
 """What stands before every call: the domain, the faults that wait for it, and the limits of the token."""
 
+import uuid
 from datetime import UTC, datetime, timedelta
 
 from fastapi.responses import HTMLResponse, JSONResponse, Response
@@ -8,8 +9,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.sandbox.egnyte.access import DOMAIN_KEY, bearer
 from app.sandbox.egnyte.domain import Domain, Egnyte
-from app.sandbox.egnyte.grants import Token
 from app.sandbox.faults import Answers, Fault, kinds_of, play, refusal
+from app.sandbox.grants import Token
 
 
 def _mashery(code: str, title: str, retry_after: float | None) -> Response:
@@ -71,6 +72,10 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
+        headers = {"X-Request-Id": str(uuid.uuid4())}
+        await self._enter(scope, receive, _with_headers(send, headers))
+
+    async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
         root = scope.get("root_path", "")
         name, _, rest = scope["path"].removeprefix(f"{root}/").partition("/")
         domain = self._egnyte.domains.get(name)
@@ -96,14 +101,17 @@ class Gate:
             return
         now = datetime.now(UTC)
         token.usage.count(now)
-        headers = _usage_headers(domain, token, now)
+        answer = _throttled(domain, token, now) or self._app
+        await answer(scope, receive, _with_headers(send, _usage_headers(domain, token, now)))
 
-        async def send_with_usage(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(headers)
-            await send(message)
 
-        await (_throttled(domain, token, now) or self._app)(scope, receive, send_with_usage)
+def _with_headers(send: Send, headers: dict[str, str]) -> Send:
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).update(headers)
+        await send(message)
+
+    return send_with_headers
 
 
 def _throttled(domain: Domain, token: Token, now: datetime) -> Response | None:

@@ -1,21 +1,21 @@
 """Shared links to Egnyte's files: developers.egnyte.com, Egnyte Link API Documentation."""
 
+from datetime import date
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.sandbox.egnyte.access import CallerDep, RefusalError, read
 from app.sandbox.egnyte.domain import Domain, Link
+from app.sandbox.world import Folder, Node
 
 router = APIRouter(prefix="/pubapi")
 
-_KINDS = ("file", "folder", "upload")
+# The page of a link by its kind.
+PAGES = {"file": "dl", "folder": "fl", "upload": "ul"}
 _MAX_COUNT = 500
-
-CountQuery = Annotated[int, Query(ge=1, le=_MAX_COUNT)]
-OffsetQuery = Annotated[int, Query(ge=0)]
 
 
 class NewLink(BaseModel):
@@ -25,44 +25,65 @@ class NewLink(BaseModel):
 
     path: str
     type: str
+    # A day in the past is no error here: it is the way to get a link that has expired.
+    expiry_date: date | None = None
+    expiry_clicks: int | None = Field(None, ge=1, le=10)
+
+
+class LinkFilter(BaseModel):
+    """Which links to list."""
+
+    path: str | None = None
+    type: str | None = None
+    offset: int = Field(0, ge=0)
+    count: int = Field(_MAX_COUNT, ge=1, le=_MAX_COUNT)
+
+
+def _base(request: Request) -> str:
+    """The address of the domain as the caller reached it."""
+    return f"{request.url.scheme}://{request.url.netloc}{request.scope['root_path']}"
+
+
+FilterDep = Annotated[LinkFilter, Query()]
+BaseDep = Annotated[str, Depends(_base)]
 
 
 @router.post("/{version}/links")
-async def create(version: str, caller: CallerDep, request: Request) -> dict[str, Any]:
+async def create(version: str, caller: CallerDep, base: BaseDep, request: Request) -> dict[str, Any]:
     """Shares a file or a folder."""
     wish = await read(request, NewLink)
     kind = wish.type.lower()
-    if kind not in _KINDS:
-        raise _refused(400, "INVALID_TYPE", f"type has to be one of {', '.join(_KINDS)}")
-    link = caller.domain.add_link(wish.path, kind, caller.user, wish.model_extra or {})
-    made = {"id": link.id, "url": _url(caller.domain, link), "recipients": link.recipients}
+    if kind not in PAGES:
+        raise _refused(400, "INVALID_TYPE", f"type has to be one of {', '.join(PAGES)}")
+    if wish.expiry_date is not None and wish.expiry_clicks is not None:
+        raise _refused(400, "INVALID_EXPIRY", "A link has an expiry_date or expiry_clicks, not both")
+    _check_target(caller.domain.world.find(wish.path), kind)
+    wishes = wish.model_dump(mode="json", exclude_none=True, exclude={"path", "type"})
+    link = caller.domain.add_link(wish.path, kind, caller.user, wishes)
+    made = {"id": link.id, "url": _url(base, link), "recipients": link.recipients}
     return {**_properties(link), "links": [made]}
 
 
 @router.get("/v1/links")
-async def link_ids(
-    caller: CallerDep, path: str | None = None, offset: OffsetQuery = 0, count: CountQuery = _MAX_COUNT
-) -> dict[str, Any]:
-    """The ids of the links, to one path or to all."""
-    found = [link.id for link in _links_to(caller.domain, path)]
-    page = found[offset : offset + count]
-    return {"ids": page, "offset": offset, "count": len(page), "total_count": len(found)}
+async def link_ids(caller: CallerDep, wanted: FilterDep) -> dict[str, Any]:
+    """The ids of the links, those to one path or of one type or all."""
+    found = [link.id for link in _filtered(caller.domain, wanted)]
+    page = found[wanted.offset : wanted.offset + wanted.count]
+    return {"ids": page, "offset": wanted.offset, "count": len(page), "total_count": len(found)}
 
 
 @router.get("/v2/links")
-async def links(
-    caller: CallerDep, path: str | None = None, offset: OffsetQuery = 0, count: CountQuery = _MAX_COUNT
-) -> dict[str, Any]:
+async def links(caller: CallerDep, wanted: FilterDep, base: BaseDep) -> dict[str, Any]:
     """The links themselves."""
-    found = _links_to(caller.domain, path)
-    page = [_row(caller.domain, link) for link in found[offset : offset + count]]
-    return {"links": page, "offset": offset, "count": len(page), "total_count": len(found)}
+    found = _filtered(caller.domain, wanted)
+    page = [_row(base, link) for link in found[wanted.offset : wanted.offset + wanted.count]]
+    return {"links": page, "offset": wanted.offset, "count": len(page), "total_count": len(found)}
 
 
 @router.get("/{version}/links/{link_id}")
-async def link(version: str, caller: CallerDep, link_id: str) -> dict[str, Any]:
+async def link(version: str, caller: CallerDep, base: BaseDep, link_id: str) -> dict[str, Any]:
     """One link."""
-    return _row(caller.domain, _find(caller.domain, link_id))
+    return _row(base, _find(caller.domain, link_id))
 
 
 @router.delete("/{version}/links/{link_id}")
@@ -77,19 +98,25 @@ def _refused(status: int, code: str, description: str) -> RefusalError:
     return RefusalError(JSONResponse(body, status_code=status))
 
 
+def _check_target(node: Node, kind: str) -> None:
+    if isinstance(node, Folder) == (kind == "file"):
+        raise _refused(400, "INVALID_TYPE", f"The path is not what a link of type {kind} points to")
+
+
 def _find(domain: Domain, link_id: str) -> Link:
     if link_id not in domain.links:
         raise _refused(404, "NOT_FOUND", f"No link {link_id}")
     return domain.links[link_id]
 
 
-def _links_to(domain: Domain, path: str | None) -> list[Link]:
-    return [link for link in domain.links.values() if path in (None, link.path)]
+def _filtered(domain: Domain, wanted: LinkFilter) -> list[Link]:
+    path = None if wanted.path is None else "/" + wanted.path.strip("/")
+    kind = None if wanted.type is None else wanted.type.lower()
+    return [link for link in domain.links.values() if path in (None, link.path) and kind in (None, link.kind)]
 
 
-def _url(domain: Domain, link: Link) -> str:
-    short = "fl" if link.kind == "folder" else "dl"
-    return f"https://{domain.name}.egnyte.com/{short}/{link.id}"
+def _url(base: str, link: Link) -> str:
+    return f"{base}/{PAGES[link.kind]}/{link.id}"
 
 
 def _properties(link: Link) -> dict[str, Any]:
@@ -104,10 +131,10 @@ def _properties(link: Link) -> dict[str, Any]:
     }
 
 
-def _row(domain: Domain, link: Link) -> dict[str, Any]:
+def _row(base: str, link: Link) -> dict[str, Any]:
     return {
         **_properties(link),
         "id": link.id,
-        "url": _url(domain, link),
+        "url": _url(base, link),
         "recipients": link.recipients,
     }

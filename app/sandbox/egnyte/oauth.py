@@ -2,29 +2,18 @@
 
 import json
 from collections.abc import Mapping
-from html import escape
 from typing import Annotated, Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Form, Request
-from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from pydantic import BaseModel
+from fastapi.responses import JSONResponse, Response
 
+from app.sandbox.consent import Wish, objection, page, send_back
 from app.sandbox.egnyte.access import DomainDep
 from app.sandbox.egnyte.domain import Domain
-from app.sandbox.egnyte.grants import OAuthError, RegisteredApp, Token
+from app.sandbox.grants import OAuthError, RegisteredApp, Token
 
 router = APIRouter()
-
-
-class Wish(BaseModel):
-    """What an app asks a user for."""
-
-    client_id: str = ""
-    redirect_uri: str = ""
-    response_type: str = ""
-    scope: str = ""
-    state: str | None = None
 
 
 class Consent(Wish):
@@ -38,20 +27,21 @@ class Consent(Wish):
 async def authorize(request: Request, domain: DomainDep) -> Response:
     """The page that asks the user."""
     wish = Wish.model_validate(dict(request.query_params))
-    return _objection(domain, wish) or HTMLResponse(_consent_page(domain, wish))
+    people = ((user.username, user.full_name) for user in domain.world.users.values())
+    return objection(domain.apps, wish) or page(domain.name, wish, field="username", people=people)
 
 
 @router.post("/puboauth/consent", response_model=None)
 async def consent(domain: DomainDep, answer: Annotated[Consent, Form()]) -> Response:
     """The answer of the user."""
-    objection = _objection(domain, answer)
-    if objection is not None:
-        return objection
+    objected = objection(domain.apps, answer)
+    if objected is not None:
+        return objected
     if answer.decision != "allow":
-        return _send_back(answer, {"error": "access_denied"})
+        return send_back(answer, {"error": "access_denied"})
     user = domain.world.user(answer.username)
     code = domain.grants.consent(answer.client_id, answer.redirect_uri, user, answer.scope)
-    return _send_back(answer, {"code": code})
+    return send_back(answer, {"code": code})
 
 
 @router.post("/puboauth/token", response_model=None)
@@ -81,45 +71,6 @@ def _fields(body: bytes) -> Mapping[str, str]:
         return dict(parse_qsl(body.decode(), keep_blank_values=True))
     except ValueError as error:
         raise OAuthError("invalid_request", "The body is neither a form nor JSON") from error
-
-
-def _objection(domain: Domain, wish: Wish) -> Response | None:
-    """A browser is never sent to an address that the app has not registered."""
-    app = domain.apps.get(wish.client_id)
-    if app is None:
-        return HTMLResponse("<h1>Unknown client_id</h1>", status_code=400)
-    if not wish.redirect_uri or not app.allows(wish.redirect_uri):
-        return HTMLResponse("<h1>The redirect_uri is not registered</h1>", status_code=400)
-    if wish.response_type != "code":
-        return _send_back(wish, {"error": "unsupported_response_type"})
-    return None
-
-
-def _send_back(wish: Wish, answer: dict[str, str]) -> Response:
-    if wish.state is not None:
-        answer["state"] = wish.state
-    joint = "&" if "?" in wish.redirect_uri else "?"
-    return RedirectResponse(f"{wish.redirect_uri}{joint}{urlencode(answer)}", status_code=302)
-
-
-def _consent_page(domain: Domain, wish: Wish) -> str:
-    hidden = "".join(
-        f'<input type=hidden name="{name}" value="{escape(value)}">'
-        for name, value in wish.model_dump(exclude_none=True).items()
-    )
-    people = "".join(
-        f'<option value="{escape(user.username)}">{escape(user.full_name)}</option>'
-        for user in domain.world.users.values()
-    )
-    return (
-        "<!doctype html><meta charset=utf-8><title>Allow access?</title>"
-        f"<h1>{escape(domain.name)}</h1><p><b>{escape(wish.client_id)}</b> asks for"
-        f" <code>{escape(wish.scope) or 'all scopes'}</code>"
-        # Relative, so that it works under any mount and behind any proxy.
-        f'<form method=post action="consent">{hidden}<select name=username>{people}</select>'
-        "<button name=decision value=allow>Allow</button>"
-        "<button name=decision value=deny>Deny</button></form>"
-    )
 
 
 def _grant(domain: Domain, fields: Mapping[str, str]) -> dict[str, Any]:

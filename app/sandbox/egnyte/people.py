@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from app.sandbox.egnyte.access import CallerDep, read
 from app.sandbox.egnyte.domain import Domain
-from app.sandbox.egnyte.files import PathDep
+from app.sandbox.egnyte.paths import PathDep
 from app.sandbox.history import User
 from app.sandbox.world import Folder, MissingError
 

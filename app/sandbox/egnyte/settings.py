@@ -34,5 +34,7 @@ class DomainSettings(BaseModel):
     stale_cursor: Literal["oldest", "404"] = Field(
         "oldest", description="A cursor that is too old gets the oldest events that are left, or a 404."
     )
+    # The vendor wants 10 MB.
+    smallest_chunk: int = Field(0, ge=0, description="Bytes in a chunk of a file, but for the last one.")
     # developers.egnyte.com, Events API: half a million events are kept.
     event_retention: int = Field(500_000, ge=0, description="Events that are kept.")

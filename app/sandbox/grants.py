@@ -1,12 +1,12 @@
-"""Egnyte's codes and tokens: developers.egnyte.com, Public API Authentication."""
+"""Codes and tokens: what the vendors' OAuth servers have in common."""
 
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from app.sandbox.egnyte.settings import DomainSettings
 from app.sandbox.history import User
 
 TokenKind = Literal["access", "refresh", "all"]
@@ -35,6 +35,18 @@ class RegisteredApp:
             redirect_uri.startswith(allowed[:-1]) if allowed.endswith("*") else redirect_uri == allowed
             for allowed in self.redirect_uris
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a vendor promises about the tokens it hands out now; no number of seconds is for ever."""
+
+    code_seconds: float
+    access_seconds: float | None
+    refresh_seconds: float | None
+    refreshable: bool = True
+    refresh: Literal["rotate", "same", "reuse"] = "rotate"
+    """Rotate: a refresh ends the old refresh token. Reuse: there is a new one, but the old one stays."""
 
 
 @dataclass(slots=True)
@@ -89,10 +101,10 @@ def _end(seconds: float | None) -> float | None:
 
 
 class Grants:
-    """The codes and tokens of one domain."""
+    """The codes and tokens of one company at a vendor; `terms` are asked for whenever one is made."""
 
-    def __init__(self, settings: DomainSettings) -> None:
-        self.settings = settings
+    def __init__(self, terms: Callable[[], Terms]) -> None:
+        self._terms = terms
         self._codes: dict[str, Code] = {}
         self._by_access: dict[str, Token] = {}
         self._by_refresh: dict[str, Token] = {}
@@ -104,30 +116,34 @@ class Grants:
         """A code for the browser to carry."""
         self._codes = {code.value: code for code in self._codes.values() if not _over(code.valid_until)}
         value = secrets.token_urlsafe(16)
-        until = time.time() + self.settings.code_seconds
+        until = time.time() + self._terms().code_seconds
         self._codes[value] = Code(value, client_id, redirect_uri, user, scope, until)
         return value
 
-    def redeem(self, value: str, client_id: str, redirect_uri: str) -> Token:
-        """The token for a code. The code is gone afterwards, also when it did not fit."""
+    def redeem(self, value: str, client_id: str, redirect_uri: str | None) -> Token:
+        """The token for a code. The code is gone afterwards, also when it did not fit.
+
+        Without a redirect_uri none is compared: not every vendor asks for it a second time.
+        """
         code = self._codes.pop(value, None)
         if code is None or _over(code.valid_until) or code.client_id != client_id:
             raise OAuthError("invalid_grant", "The authorization code is invalid or expired")
-        if code.redirect_uri != redirect_uri:
+        if redirect_uri is not None and code.redirect_uri != redirect_uri:
             raise OAuthError("invalid_grant", "The redirect_uri is not the one of the authorization request")
         return self.issue(code.user, client_id, code.scope)
 
-    def issue(self, user: User, client_id: str, scope: str) -> Token:
-        """A new token, with or without a refresh token as the settings say."""
-        legacy = self.settings.token_mode == "legacy"
+    def issue(self, user: User, client_id: str, scope: str, *, refreshable: bool = True) -> Token:
+        """A new token, with or without a refresh token as the terms say."""
+        terms = self._terms()
+        refreshable = refreshable and terms.refreshable
         token = Token(
             access=secrets.token_urlsafe(24),
-            refresh=None if legacy else secrets.token_urlsafe(32),
+            refresh=secrets.token_urlsafe(32) if refreshable else None,
             client_id=client_id,
             user=user,
             scope=scope,
-            access_until=None if legacy else _end(self.settings.access_token_seconds),
-            refresh_until=None if legacy else _end(self.settings.refresh_token_seconds),
+            access_until=_end(terms.access_seconds),
+            refresh_until=_end(terms.refresh_seconds) if refreshable else None,
         )
         self._keep(token)
         return token
@@ -140,8 +156,10 @@ class Grants:
         if _over(old.refresh_until):
             raise OAuthError("invalid_grant", "Refresh token has expired")
         token = self.issue(old.user, old.client_id, old.scope)
-        del self._by_refresh[refresh]
-        if self.settings.refresh_rotation != "rotate" and token.refresh is not None:
+        mode = self._terms().refresh
+        if mode != "reuse":
+            del self._by_refresh[refresh]
+        if mode == "same" and token.refresh is not None:
             del self._by_refresh[token.refresh]
             token.refresh, token.refresh_until = refresh, old.refresh_until
             self._by_refresh[refresh] = token
