@@ -5,7 +5,12 @@ Each class knows its HTTP status; its docstring is its default message.
 GatewayError                    500
 ├── BadRequest                  400
 ├── Unauthorized                401
+├── Forbidden                   403
 ├── NotFound                    404
+├── NotSupported                405   the element has no such operation
+├── Conflict                    409   something is there already
+├── UnsupportedMediaType        415
+├── RangeNotSatisfiable         416
 ├── SettingsError               500   the process refuses to start
 └── VendorError                 502   the vendor was asked, and this came of it
     ├── VendorRefused           400   the vendor says the request is wrong
@@ -14,6 +19,7 @@ GatewayError                    500
     │   └── GrantRevoked        401   nor its refresh token: only its owner can connect it again
     ├── VendorForbidden         403   the account may not do this at the vendor
     ├── VendorNotFound          404
+    ├── VendorConflict          409   a Conflict, too: something is there already, says the vendor
     ├── VendorThrottled         429   too many requests; `retry_after` says how long to wait
     └── VendorUnavailable       502   no answer, half an answer, or a server error
 """
@@ -47,10 +53,40 @@ class Unauthorized(GatewayError):
     status = 401
 
 
+class Forbidden(GatewayError):
+    """This is not allowed."""
+
+    status = 403
+
+
 class NotFound(GatewayError):
     """The requested resource was not found."""
 
     status = 404
+
+
+class NotSupported(GatewayError):
+    """The element does not support this operation."""
+
+    status = 405
+
+
+class Conflict(GatewayError):
+    """Something with the same name already exists."""
+
+    status = 409
+
+
+class UnsupportedMediaType(GatewayError):
+    """The content type of the body is not supported."""
+
+    status = 415
+
+
+class RangeNotSatisfiable(GatewayError):
+    """The requested range is not in the file."""
+
+    status = 416
 
 
 class SettingsError(GatewayError):
@@ -61,7 +97,7 @@ class VendorError(GatewayError):
     """The vendor answered in a way that was not expected.
 
     `provider_message` is the vendor's own text, `vendor_status` its HTTP status (None when it did not
-    answer), `retry_after` the seconds it asked us to wait.
+    answer), `retry_after` the seconds it asked us to wait, `request_id` what its support asks for.
     """
 
     status = 502
@@ -73,12 +109,14 @@ class VendorError(GatewayError):
         provider_message: str | None = None,
         vendor_status: int | None = None,
         retry_after: float | None = None,
+        request_id: str | None = None,
     ) -> None:
         super().__init__(message or (type(self).__doc__ or "").strip().splitlines()[0])
         words = (provider_message or "")[:MESSAGE_LIMIT].replace("\0", "\ufffd")  # PostgreSQL stores no NUL
         self.provider_message = words or None
         self.vendor_status = vendor_status
         self.retry_after = retry_after
+        self.request_id = request_id
 
 
 class VendorRefused(VendorError):
@@ -111,6 +149,12 @@ class VendorNotFound(VendorError):
     """The vendor does not know what was asked for."""
 
     status = 404
+
+
+class VendorConflict(VendorError, Conflict):
+    """Something with the same name already exists at the vendor."""
+
+    status = 409
 
 
 class VendorThrottled(VendorError):

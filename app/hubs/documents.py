@@ -1,13 +1,34 @@
-"""The documents hub: what a provider of files must be able to do, and the types that it speaks in."""
+"""The documents hub: what a provider of files must be able to do."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol
 
+from app.errors import NotSupported
+from app.hubs.entries import (
+    Collaboration,
+    Comment,
+    CommentPage,
+    Download,
+    Entry,
+    EntryPage,
+    FieldTemplate,
+    FieldValues,
+    Link,
+    Lock,
+    Profile,
+    Revision,
+    Search,
+    Slice,
+    Sort,
+    Storage,
+    Target,
+    Upload,
+)
 from app.upstream.client import Refusal, Upstream
 from app.upstream.oauth import OAuthSpec
 
@@ -19,10 +40,34 @@ NEWEST = "now"
 
 
 class Power(StrEnum):
-    """What a provider may be able to do. What it does not declare is never asked of it."""
+    """What a provider may be able to do, in the words of the surface. What it does not declare is never
+    asked of it."""
 
     PING = "ping"
     CHANGES = "changes"
+    ME = "me"
+    STORAGE = "storage"
+    METADATA = "metadata"
+    CONTENTS = "folder contents"
+    DOWNLOAD = "download"
+    UPLOAD = "upload"
+    CREATE_FOLDER = "folder creation"
+    MOVE = "move and rename"
+    COPY = "copy"
+    DELETE = "delete"
+    EMPTY_TRASH = "emptyTrash"
+    DESCRIPTION = "description"
+    TAGS = "tags"
+    SEARCH = "search"
+    LINKS = "links"
+    REVISIONS = "revisions"
+    RESTORE = "revision restore"
+    COMMENTS = "comments"
+    EDIT_COMMENTS = "comment edit"
+    LOCK = "lock"
+    COLLABORATIONS = "collaborations"
+    CUSTOM_FIELDS = "custom fields"
+    REMOVE_CUSTOM_FIELDS = "custom field removal"
 
 
 @dataclass(frozen=True)
@@ -80,9 +125,27 @@ class ChangePage:
     gap: bool = False
 
 
+@dataclass(frozen=True)
+class Native:
+    """How a vendor's own API is passed through. Everything is a regular expression over
+    `METHOD path`, the path without its leading slash, percent-decoded.
+
+    `allowed` is what may be asked at all. `hosts` sends what matches to one of the provider's other hosts,
+    with the path rewritten by a template in the way of `re.Match.expand`. `links` are the calls whose
+    answers carry URLs that the client calls next, and that therefore have to lead back to the gateway.
+    """
+
+    allowed: str
+    hosts: Sequence[tuple[str, str, str]] = ()
+    links: str = r"(?!)"
+
+
 class DocumentsProvider(Protocol):
     """A vendor of files. Built for each call around an `Upstream` that is bound to one account; it keeps
-    no state of its own and never sees the database."""
+    no state of its own and never sees the database.
+
+    Whatever a provider does not declare among its `powers` it need not write either: it is not called.
+    """
 
     key: ClassVar[str]
     element_id: ClassVar[int]
@@ -92,7 +155,13 @@ class DocumentsProvider(Protocol):
     fields: ClassVar[tuple[Field, ...]]
     oauth: ClassVar[OAuthSpec]
     base_url: ClassVar[str]  # a template over configuration keys: "https://{subdomain}.egnyte.com"
+    hosts: ClassVar[
+        Mapping[str, str]
+    ]  # other hosts of the vendor by name: {"upload": "https://upload.box.com"}
     page_limit: ClassVar[int]  # the most changes that the vendor gives at once
+    shortest_search: ClassVar[int]  # characters that a search needs
+    notes: ClassVar[tuple[str, ...]]  # what an operator should know of the vendor, a sentence each
+    native: ClassVar[Native]
 
     def __init__(self, upstream: Upstream, configuration: Mapping[str, str | None]) -> None: ...
 
@@ -111,3 +180,116 @@ class DocumentsProvider(Protocol):
         one raises BadRequest. An empty page carries a cursor too. Repeating a call is safe. A change that
         cannot be interpreted is UNKNOWN and is never left out.
         """
+
+    async def me(self) -> Profile:
+        """The user behind the token."""
+        raise NotSupported
+
+    async def storage(self) -> Storage:
+        """The space that the account has and uses."""
+        raise NotSupported
+
+    async def entry(self, target: Target) -> Entry:
+        """The file or folder. Raises VendorNotFound where there is none of that kind."""
+        raise NotSupported
+
+    async def contents(
+        self, folder: Target, cursor: str | None, limit: int, sort: Sort | None = None
+    ) -> EntryPage:
+        """What lies directly in a folder, behind `cursor`. The order is the vendor's and stays the same from
+        call to call; `sort` is kept to where the vendor can. A page may have fewer entries than `limit`
+        and more may follow. Raises VendorNotFound for a missing folder, BadRequest for a foreign cursor."""
+        raise NotSupported
+
+    async def search(self, search: Search, cursor: str | None, limit: int) -> EntryPage:
+        """Files and folders whose name has `text` in it, at any depth, in the vendor's order."""
+        raise NotSupported
+
+    async def download(
+        self, file: Target, *, byte_range: str | None = None, revision_id: str | None = None
+    ) -> Download:
+        """Opens the bytes of a file. `byte_range` is a Range header. Raises RangeNotSatisfiable."""
+        raise NotSupported
+
+    async def upload(self, upload: Upload) -> Entry:
+        """Makes a file, and the folders of `parent` if it is named by path. Nothing of it can be seen before
+        every byte has come and its checksum is right. Raises Conflict for an existing name that may not
+        be overwritten, without a change to what is there."""
+        raise NotSupported
+
+    async def create_folder(self, path: str) -> Entry:
+        """Makes a folder and those above it. Raises Conflict where it exists."""
+        raise NotSupported
+
+    async def move(self, entry: Entry, path: str) -> Entry:
+        """Gives a file or folder another path, and makes the folders above it. Raises Conflict."""
+        raise NotSupported
+
+    async def copy(self, entry: Entry, path: str) -> Entry:
+        """Copies a file or a whole folder. Raises Conflict where something exists at `path`."""
+        raise NotSupported
+
+    async def delete(self, entry: Entry, *, empty_trash: bool) -> None:
+        """Deletes a file or a folder with everything in it; `empty_trash` leaves nothing to restore."""
+        raise NotSupported
+
+    async def describe(self, entry: Entry, *, description: str | None, tags: Sequence[str] | None) -> Entry:
+        """Replaces the description or the tags; None leaves them as they are."""
+        raise NotSupported
+
+    async def link(self, entry: Entry, expires_at: datetime | None) -> Link:
+        """The link to a file or folder that works for anyone; the same one as long as it exists."""
+        raise NotSupported
+
+    async def unlink(self, entry: Entry) -> None:
+        """Ends the links to a file or folder. Repeating it is safe."""
+        raise NotSupported
+
+    async def revisions(self, file: Target) -> Sequence[Revision]:
+        """The versions of a file that the vendor lists, newest first."""
+        raise NotSupported
+
+    async def restore(self, file: Target, revision_id: str) -> Entry:
+        """Makes an older version the newest one; the versions between stay."""
+        raise NotSupported
+
+    async def comments(self, file: Target, part: Slice) -> CommentPage:
+        raise NotSupported
+
+    async def comment(self, file: Target, comment_id: str) -> Comment:
+        raise NotSupported
+
+    async def add_comment(self, file: Target, words: str) -> Comment:
+        raise NotSupported
+
+    async def edit_comment(self, file: Target, comment_id: str, words: str) -> Comment:
+        raise NotSupported
+
+    async def delete_comment(self, file: Target, comment_id: str) -> None:
+        raise NotSupported
+
+    async def lock(self, file: Target, lock: Lock) -> None:
+        """Keeps others from changing a file."""
+        raise NotSupported
+
+    async def unlock(self, file: Target) -> None:
+        raise NotSupported
+
+    async def collaborations(self, folder: Target) -> Sequence[Collaboration]:
+        raise NotSupported
+
+    async def field_templates(self, scope: str | None) -> Sequence[FieldTemplate]:
+        raise NotSupported
+
+    async def custom_fields(self, entry: Entry) -> Sequence[FieldValues]:
+        """Every set of custom fields that has a value on this file or folder."""
+        raise NotSupported
+
+    async def set_custom_fields(
+        self, entry: Entry, template: str, scope: str | None, values: Mapping[str, Any]
+    ) -> FieldValues:
+        """Sets these fields of a template and leaves its others as they are."""
+        raise NotSupported
+
+    async def remove_custom_fields(self, entry: Entry, template: str, scope: str | None) -> None:
+        raise NotSupported

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Protocol
 
 import aiohttp
@@ -23,9 +25,15 @@ from tenacity import (
 from app import backoff
 from app.errors import VendorError, VendorThrottled, VendorUnauthorized, VendorUnavailable
 from app.http_client import pooled_client
+from app.upstream.content import Content
 
 _KEEPALIVE = 30.0  # seconds for which an idle connection to a vendor is kept
 _ATTEMPTS = 5  # of one call that may be repeated; the time budget usually ends it before
+_NOT_DONE: tuple[type[VendorError], ...] = (VendorThrottled,)  # the vendor has done nothing yet
+_ALWAYS = (*_NOT_DONE, VendorUnavailable)
+_REPEATABLE = dict.fromkeys(("GET", "HEAD", "OPTIONS", "PUT"), _ALWAYS)
+_MAY_BE_MENDED = frozenset({401, 403, 429})  # Egnyte throttles with 403
+_READY = frozenset({200, 206})
 _jitter = wait_random_exponential(multiplier=0.5, max=8)
 
 
@@ -66,7 +74,9 @@ class Upstream:
     """The shared client, bound to one account's base URL, token and time budget.
 
     Without a budget a call is made once, which suits a worker that comes back later anyway. With one, a
-    request that may be repeated waits out throttling and tries again while the budget lasts.
+    request that may be repeated waits out throttling and tries again while the budget lasts. `hosts` are
+    the vendor's other hosts by their names. `hints` are what a provider may remember of this account
+    between calls; each of them may vanish or be out of date.
     """
 
     def __init__(
@@ -77,54 +87,220 @@ class Upstream:
         token: TokenSource,
         interpret: Interpreter,
         budget: timedelta | None = None,
+        hosts: Mapping[str, str] | None = None,
+        hints: MutableMapping[str, str] | None = None,
+        transfer_timeout: timedelta = timedelta(minutes=2),
     ) -> None:
         self._client = client
-        self._base_url = base_url.rstrip("/")
+        self._hosts = {"": base_url, **(hosts or {})}
         self._token = token
         self._interpret = interpret
         self._budget = budget
+        self._transfer_timeout = transfer_timeout.total_seconds()
+        self.hints = hints if hints is not None else {}
 
     async def get(self, path: str, **parameters: str | int) -> httpx.Response:
         """GETs a path of the vendor. Raises the VendorError that the provider's interpreter finds."""
-        request = self._client.build_request("GET", self._base_url + path, params=parameters)
+        return await self.call("GET", path, params=parameters)
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        host: str = "",
+        json: Any = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str | int] | None = None,
+        repeatable: bool = False,
+    ) -> httpx.Response:
+        """Any call whose body and answer fit into memory. Raises as `get` does.
+
+        Throttling is always waited out; a request without an answer is repeated only where its method, or
+        `repeatable`, says that this is harmless.
+        """
+        request = self._client.build_request(
+            method, self.url(path, host), params=params, json=json, content=content, headers=headers
+        )
+        retry = _ALWAYS if repeatable else _REPEATABLE.get(method, _NOT_DONE)
+        return await self._repeated(retry, lambda: self._authorized(partial(self._send, request)))
+
+    async def open(
+        self,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str | int] | None = None,
+    ) -> httpx.Response:
+        """GETs bytes: the answer is open, its body unread, and whoever asked closes it. A redirection, to
+        wherever the vendor keeps the bytes, is followed without the account's token."""
+        request = self._client.build_request("GET", self.url(path), params=params, headers=headers)
+        response = await self._repeated(_ALWAYS, lambda: self._authorized(partial(self._open, request)))
+        if not response.has_redirect_location:
+            return response
+        await response.aclose()
+        target = self._client.build_request(
+            "GET", request.url.join(response.headers["location"]), headers=headers
+        )
+        return await self._repeated(_ALWAYS, lambda: start(self._client, target, self._interpret))
+
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        body: Callable[[], AsyncIterator[bytes]],
+        source: Content | None = None,
+        *,
+        host: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        """Sends bytes as they come. A body that comes from a `source` can be had only once: where it ends
+        early, the vendor gets half a request, which makes no file, and the reason is raised here.
+        Without one it is sent until the vendor has it."""
+
+        async def attempt(token: str) -> httpx.Response:
+            request = self._client.build_request(
+                method,
+                self.url(path, host),
+                content=body(),
+                headers={**(headers or {}), "Authorization": f"Bearer {token}"},
+                timeout=httpx.Timeout(self._client.timeout.connect, read=self._transfer_timeout),
+            )
+            try:
+                return await send(self._client, request, self._interpret, total=None)
+            except VendorUnavailable:
+                if source is not None and source.failure is not None:
+                    raise source.failure from None
+                raise
+
+        if source is None:
+            return await self._repeated(_ALWAYS, lambda: self._authorized(attempt))
+        return await attempt(await self._token())
+
+    async def relay(
+        self,
+        method: str,
+        url: str,
+        headers: Sequence[tuple[str, str]],
+        body: bytes | AsyncIterator[bytes] | None,
+    ) -> httpx.Response:
+        """Passes a request on and answers what the vendor answered, whatever it is, unread where it can be.
+
+        A body that is bytes can be sent again: a token that has ended is replaced then, and throttling is
+        waited out while the budget lasts. Raises VendorUnavailable where there is no answer.
+        """
+        refused: list[httpx.Response] = []
+
+        async def attempt(token: str) -> httpx.Response:
+            request = self._client.build_request(
+                method,
+                url,
+                content=body,
+                headers=[*headers, ("Authorization", f"Bearer {token}")],
+                timeout=httpx.Timeout(self._client.timeout.connect, read=self._transfer_timeout),
+            )
+            with _named(request):
+                response = await self._client.send(request, stream=True)
+                if response.status_code not in _MAY_BE_MENDED or not isinstance(body, bytes | None):
+                    return response
+                await response.aread()
+            refused.append(response)
+            error = self._interpret(Refusal(response.status_code, response.headers, response.content))
+            if isinstance(error, VendorUnauthorized | VendorThrottled):
+                raise error
+            return response
+
+        try:
+            return await self._repeated(_NOT_DONE, lambda: self._authorized(attempt))
+        except (VendorUnauthorized, VendorThrottled):
+            if refused:
+                return refused[-1]
+            raise
+
+    def url(self, path: str, host: str = "") -> str:
+        """The whole URL of a path on one of the vendor's hosts; a whole URL stays as it is."""
+        return path if "://" in path else self._hosts[host].rstrip("/") + path
+
+    async def _repeated(
+        self, errors: tuple[type[VendorError], ...], attempt: Callable[[], Awaitable[httpx.Response]]
+    ) -> httpx.Response:
+        async def once() -> httpx.Response:
+            return await attempt()
+
         if self._budget is None:
-            return await self._authorized(request)
+            return await once()
         retrying = AsyncRetrying(
-            retry=retry_if_exception_type((VendorThrottled, VendorUnavailable)),
+            retry=retry_if_exception_type(errors),
             stop=stop_after_attempt(_ATTEMPTS) | stop_before_delay(self._budget),
             wait=_wait,
             reraise=True,
         )
-        return await retrying(self._authorized, request)
+        return await retrying(once)
 
-    async def _authorized(self, request: httpx.Request) -> httpx.Response:
+    async def _authorized(self, attempt: Callable[[str], Awaitable[httpx.Response]]) -> httpx.Response:
         token = await self._token()
         try:
-            return await self._send(request, token)
+            return await attempt(token)
         except VendorUnauthorized:
-            return await self._send(request, await self._token(rejected=token))
+            return await attempt(await self._token(rejected=token))
 
     async def _send(self, request: httpx.Request, token: str) -> httpx.Response:
         request.headers["Authorization"] = f"Bearer {token}"
-        return await send(self._client, request, self._interpret)
+        return await send(self._client, request, self._interpret, total=self._client.timeout.read)
+
+    async def _open(self, request: httpx.Request, token: str) -> httpx.Response:
+        request.headers["Authorization"] = f"Bearer {token}"
+        return await start(self._client, request, self._interpret, redirects=True)
 
 
-async def send(client: httpx.AsyncClient, request: httpx.Request, interpret: Interpreter) -> httpx.Response:
-    """Sends one request and reads the whole answer, within the client's time-out in total.
+async def send(
+    client: httpx.AsyncClient, request: httpx.Request, interpret: Interpreter, *, total: float | None
+) -> httpx.Response:
+    """Sends one request and reads the whole answer, within `total` seconds.
 
     Raises VendorUnavailable when there is none, and what `interpret` says of a status of 300 or above.
     Neither the query nor a header of the request stands in the error.
     """
-    try:
-        async with asyncio.timeout(client.timeout.read):
+    with _named(request):
+        async with asyncio.timeout(total):
             response = await client.send(request)
+    return _accepted(response, interpret)
+
+
+async def start(
+    client: httpx.AsyncClient, request: httpx.Request, interpret: Interpreter, *, redirects: bool = False
+) -> httpx.Response:
+    """As `send`, but the body of a good answer is left unread; a refusal is read and closed. The time-out
+    of the client counts until the head of the answer has come, and between two reads of its body."""
+    with _named(request):
+        async with asyncio.timeout(client.timeout.read):
+            response = await client.send(request, stream=True)
+            if response.status_code in _READY or (redirects and response.has_redirect_location):
+                return response
+            await response.aread()
+            await response.aclose()
+    return _accepted(response, interpret)
+
+
+@contextmanager
+def _named(request: httpx.Request) -> Iterator[None]:
+    """Makes whatever the transport raises a VendorUnavailable that says what was asked of whom."""
+    try:
+        yield
     except (TimeoutError, httpx.HTTPError, aiohttp.ClientError) as error:
         # The transport lets some of aiohttp's errors through.
         where = f"{request.method} {request.url.host}{request.url.path}"
         raise VendorUnavailable(f"{where}: {_what_failed(error)}") from error
+
+
+def _accepted(response: httpx.Response, interpret: Interpreter) -> httpx.Response:
+    refusal = Refusal(response.status_code, response.headers, response.content)
+    if response.status_code == 202 and refusal.retry_after is not None:
+        raise VendorThrottled("The vendor is still preparing its answer", retry_after=refusal.retry_after)
     if response.status_code < 300:
         return response
-    raise interpret(Refusal(response.status_code, response.headers, response.content))
+    raise interpret(refusal)
 
 
 def decode(response: httpx.Response) -> Any:

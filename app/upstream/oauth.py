@@ -15,10 +15,12 @@ from app.upstream.client import Refusal
 
 @dataclass(frozen=True)
 class OAuthSpec:
-    """A vendor's OAuth facts; paths are under the account's base URL."""
+    """A vendor's OAuth facts; paths are under the account's base URL, except that the consent page may be on
+    one of the vendor's other hosts."""
 
     authorize_path: str
     token_path: str
+    authorize_host: str = ""
     scopes: tuple[str, ...] = ()
     throttle_statuses: frozenset[int] = frozenset({429})
 
@@ -107,7 +109,9 @@ async def _tokens(
         content=form,
         headers={"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
     )
-    response = await upstream.send(client, request, lambda answer: _refusal(answer, spec))
+    response = await upstream.send(
+        client, request, lambda answer: _refusal(answer, spec), total=client.timeout.read
+    )
     body = upstream.decode(response)
     if not isinstance(body, dict) or not isinstance(body.get("access_token"), str):
         raise VendorUnavailable("the vendor's token answer carries no access_token")

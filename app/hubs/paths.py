@@ -1,0 +1,148 @@
+"""Paths for vendors that know only ids: names are looked up in folder listings, and found ids are kept as
+hints that are checked each time they are used."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+
+from app.errors import BadRequest, Conflict, VendorNotFound
+from app.hubs.entries import Entry, Kind, Target
+
+Fetch = Callable[[Kind, str], Awaitable[Entry]]
+Children = Callable[[str], AsyncIterator[Entry]]
+Create = Callable[[str, str], Awaitable[Entry]]
+
+
+def split(path: str) -> tuple[str, str]:
+    """`/a/b/c.txt` as `/a/b` and `c.txt`."""
+    parent, _, name = path.rpartition("/")
+    return parent or "/", name
+
+
+def join(parent: str, name: str) -> str:
+    return f"{parent.rstrip('/')}/{name}"
+
+
+def normalised(path: str, *, name: str = "path") -> str:
+    """A client's path as the vendors take it: doubled slashes and one at the end do not count.
+
+    Raises BadRequest, which begins with `name`, for what is no absolute path, and for a path that goes up.
+    """
+    if not path.startswith("/"):
+        raise BadRequest(f"{name}: must begin with '/'")
+    parts = [part for part in path.split("/") if part]
+    if any(part in {".", ".."} for part in parts):
+        raise BadRequest(f"{name}: '.' and '..' are no names of files or folders")
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in path):
+        raise BadRequest(f"{name}: holds a control character")
+    return "/" + "/".join(parts)
+
+
+class Paths:
+    """Finds and makes items by path. `fetch` gets an item by its id and raises VendorNotFound, `children`
+    lists a folder, `create` makes a folder in another; each entry carries its whole path.
+
+    A hint is never believed: what it leads to is answered only if the vendor says that it lies at the
+    path that was asked for.
+    """
+
+    def __init__(
+        self,
+        hints: MutableMapping[str, str],
+        *,
+        root_id: str,
+        fetch: Fetch,
+        children: Children,
+        create: Create,
+    ) -> None:
+        self._hints = hints
+        self._root_id = root_id
+        self._fetch = fetch
+        self._children = children
+        self._create = create
+
+    async def find(self, target: Target) -> Entry:
+        """Raises VendorNotFound where nothing of that kind is at the path."""
+        if target.id is not None:
+            return await self._fetch(target.kind, target.id)
+        path = target.path or "/"
+        if path == "/" and target.kind is Kind.FILE:
+            raise VendorNotFound("The root is no file")
+        if path == "/":
+            return await self._fetch(Kind.FOLDER, self._root_id)
+        return await self._hinted(target.kind, path) or await self._walked(target.kind, path)
+
+    async def folder_id(self, target: Target) -> str:
+        """The id of a folder; one that is named by path is made where it is missing."""
+        if target.id is not None:
+            return target.id
+        return await self._made(target.path or "/")
+
+    async def _made(self, path: str) -> str:
+        if path == "/":
+            return self._root_id
+        try:
+            return (await self.find(Target(Kind.FOLDER, path=path))).id
+        except VendorNotFound:
+            parent, name = split(path)
+            parent_id = await self._made(parent)
+        try:
+            made = await self._create(parent_id, name)
+        except Conflict:  # somebody else was faster, or a file has this name
+            return (await self.find(Target(Kind.FOLDER, path=path))).id
+        self._hints[_key(Kind.FOLDER, path)] = made.id
+        return made.id
+
+    async def _hinted(self, kind: Kind, path: str) -> Entry | None:
+        hint = self._hints.get(_key(kind, path))
+        if hint is None:
+            return None
+        try:
+            entry = await self._fetch(kind, hint)
+        except VendorNotFound:
+            entry = None
+        if entry is None or entry.path != path:
+            self._hints.pop(_key(kind, path), None)
+            return None
+        return entry
+
+    async def _walked(self, kind: Kind, path: str) -> Entry:
+        """From the nearest folder above that a hint knows; if that leads nowhere, from the root."""
+        above = self._nearest(path)
+        if above != "/":
+            try:
+                return await self._walk(kind, path, above, self._hints[_key(Kind.FOLDER, above)])
+            except VendorNotFound:
+                self._forget(path)
+        return await self._walk(kind, path, "/", self._root_id)
+
+    async def _walk(self, kind: Kind, path: str, start: str, folder_id: str) -> Entry:
+        names = path.removeprefix(start).strip("/").split("/")
+        here = start
+        for name in names[:-1]:
+            here = join(here, name)
+            folder_id = (await self._child(folder_id, here, Kind.FOLDER)).id
+        return await self._child(folder_id, path, kind)
+
+    async def _child(self, folder_id: str, path: str, kind: Kind) -> Entry:
+        _, name = split(path)
+        async for entry in self._children(folder_id):
+            if (entry.name, entry.kind, entry.path) == (name, kind, path):
+                self._hints[_key(kind, path)] = entry.id
+                return entry
+        raise VendorNotFound(f"There is no {kind} at {path}")
+
+    def _nearest(self, path: str) -> str:
+        above, _ = split(path)
+        while above != "/" and _key(Kind.FOLDER, above) not in self._hints:
+            above, _ = split(above)
+        return above
+
+    def _forget(self, path: str) -> None:
+        while path != "/":
+            path, _ = split(path)
+            self._hints.pop(_key(Kind.FOLDER, path), None)
+
+
+def _key(kind: Kind, path: str) -> str:
+    return f"{kind}:{path}"
