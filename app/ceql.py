@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +15,28 @@ from lark.exceptions import UnexpectedInput, VisitError
 from app.errors import BadRequest
 
 Row = Mapping[str, Any]
-Predicate = Callable[[Row], bool]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`field sign value`, as it stands in the text."""
+
+    field: str
+    sign: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A predicate over rows. `needs` are comparisons that hold for every row that it is true of: what a
+    vendor may be asked to look for."""
+
+    matches: Callable[[Row], bool]
+    needs: tuple[Comparison, ...] = ()
+
+    def __call__(self, row: Row) -> bool:
+        return self.matches(row)
+
 
 _GRAMMAR = r"""
     ?start: either
@@ -49,33 +71,39 @@ _LONGEST = 4000  # characters; a longer condition is refused before it is parsed
 _DEEPEST = 50  # parentheses; each is a level of recursion
 
 
-def compile_where(text: str, fields: Collection[str]) -> Predicate:
-    """A predicate over rows that have `fields`. Raises BadRequest that says where the text goes wrong.
+Spellings = Mapping[str, Callable[[str], str]]
+
+
+def compile_where(text: str, fields: Collection[str], spellings: Spellings | None = None) -> Condition:
+    """A condition on rows that have `fields`. Raises BadRequest that says where the text goes wrong.
 
     Values compare as times where both sides are times, as numbers where both are numbers, and else as
-    text. A field that a row lacks satisfies IS NULL and nothing else.
+    text. A field that a row lacks satisfies IS NULL and nothing else. `spellings` bring the values that a
+    field is compared with into the form that its rows have.
     """
     if len(text) > _LONGEST or text.count("(") > _DEEPEST:
         raise BadRequest(f"where: is longer than {_LONGEST} characters or has over {_DEEPEST} parentheses")
     try:
-        predicate: Predicate = _Compiler(fields).transform(_parser.parse(text))
+        condition: Condition = _Compiler(fields, spellings or {}).transform(_parser.parse(text))
     except UnexpectedInput as error:
         raise BadRequest(f"where: not understood at position {error.pos_in_stream or 0}") from None
     except VisitError as error:
         raise error.orig_exc from None
-    return predicate
+    return condition
 
 
-class _Compiler(Transformer[Token, Predicate]):
-    def __init__(self, fields: Collection[str]) -> None:
+class _Compiler(Transformer[Token, Condition]):
+    def __init__(self, fields: Collection[str], spellings: Spellings) -> None:
         super().__init__()
         self._fields = fields
+        self._spellings = spellings
 
-    def either(self, terms: list[Predicate]) -> Predicate:
-        return lambda row: any(term(row) for term in terms)
+    def either(self, terms: list[Condition]) -> Condition:
+        return terms[0] if len(terms) == 1 else Condition(lambda row: any(term(row) for term in terms))
 
-    def both(self, terms: list[Predicate]) -> Predicate:
-        return lambda row: all(term(row) for term in terms)
+    def both(self, terms: list[Condition]) -> Condition:
+        needs = tuple(need for term in terms for need in term.needs)
+        return Condition(lambda row: all(term(row) for term in terms), needs)
 
     def field(self, tokens: list[Token]) -> str:
         name = str(tokens[0]).strip("`")
@@ -86,26 +114,34 @@ class _Compiler(Transformer[Token, Predicate]):
     def value(self, tokens: list[Token]) -> str:
         return _unquoted(tokens[0])
 
-    def compare(self, parts: list[Any]) -> Predicate:
-        name, sign, wanted = parts
-        return lambda row: row.get(name) is not None and _compare(_OPERATORS[sign], row[name], wanted)
-
-    def like(self, parts: list[Any]) -> Predicate:
-        name, pattern = parts
-        pieces = _unquoted(pattern).lower().split("%")
-        return lambda row: row.get(name) is not None and _like(str(row[name]).lower(), pieces)
-
-    def within(self, parts: list[Any]) -> Predicate:
-        name, *wanted = parts
-        return lambda row: (
-            row.get(name) is not None and any(_compare(operator.eq, row[name], value) for value in wanted)
+    def compare(self, parts: list[Any]) -> Condition:
+        name, sign, wanted = parts[0], parts[1], self._spelled(parts[0], parts[2])
+        return Condition(
+            lambda row: row.get(name) is not None and _compare(_OPERATORS[sign], row[name], wanted),
+            (Comparison(name, sign, wanted),),
         )
 
-    def is_null(self, parts: list[Any]) -> Predicate:
-        return lambda row: row.get(parts[0]) is None
+    def like(self, parts: list[Any]) -> Condition:
+        name, pattern = parts
+        pieces = _unquoted(pattern).lower().split("%")
+        return Condition(lambda row: row.get(name) is not None and _like(str(row[name]).lower(), pieces))
 
-    def is_not_null(self, parts: list[Any]) -> Predicate:
-        return lambda row: row.get(parts[0]) is not None
+    def within(self, parts: list[Any]) -> Condition:
+        name, wanted = parts[0], [self._spelled(parts[0], value) for value in parts[1:]]
+        return Condition(
+            lambda row: (
+                row.get(name) is not None and any(_compare(operator.eq, row[name], value) for value in wanted)
+            )
+        )
+
+    def _spelled(self, name: str, value: str) -> str:
+        return self._spellings[name](value) if name in self._spellings else value
+
+    def is_null(self, parts: list[Any]) -> Condition:
+        return Condition(lambda row: row.get(parts[0]) is None)
+
+    def is_not_null(self, parts: list[Any]) -> Condition:
+        return Condition(lambda row: row.get(parts[0]) is not None)
 
 
 def _unquoted(token: Token) -> str:

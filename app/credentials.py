@@ -14,9 +14,11 @@ import orjson
 
 from app.clock import Clock
 from app.errors import GrantRefused, GrantRevoked, NotFound, VendorUnauthorized
+from app.events import Recipient, grant_revoked, pack
+from app.ids import new_id
 from app.registry import Provider, Registry
 from app.sealing import Sealer
-from app.store import instances
+from app.store import events, instances, outbox, pollers
 from app.store.engine import Database
 from app.store.tables import Credential, Instance
 from app.tasks import to_its_end
@@ -25,6 +27,11 @@ from app.upstream.oauth import App, Tokens
 
 _EARLY = timedelta(minutes=5)
 """A token is refreshed this long before its end, or when a tenth of its life is left if that is less."""
+
+_STORING = timedelta(seconds=30)
+"""What a refresh may take beyond the longest answer of the vendor, before another process may try."""
+
+_LOOK_AGAIN = 0.1  # seconds, while another process refreshes
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +62,8 @@ def token_values(tokens: Tokens) -> dict[str, str]:
 
 
 class Credentials:
-    """Opens, seals and refreshes. One refresh per instance runs at a time in this process; between
-    processes the version of the row decides, and the loser takes what the winner stored."""
+    """Opens, seals and refreshes. One refresh per instance runs at a time: in this process by a lock, among
+    all processes by a lease of the row, and its version tells who was first after all."""
 
     def __init__(
         self, database: Database, sealer: Sealer, client: httpx.AsyncClient, registry: Registry, clock: Clock
@@ -66,6 +73,7 @@ class Credentials:
         self._client = client
         self._registry = registry
         self._clock = clock
+        self._lease = timedelta(seconds=(client.timeout.read or 0)) + _STORING
         self._refreshing: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
     def seal(self, instance_id: int, secrets: Secrets) -> bytes:
@@ -104,17 +112,33 @@ class Credentials:
     ) -> str:
         """Never cut in two: between the vendor's answer and its storing, new tokens exist nowhere else."""
         async with lock:
-            secrets = await self.open(instance.id)
-            token = secrets.values["oauth.user.token"]
-            if token != rejected and not _is_ending(secrets.values, self._clock.now()):
-                return token
-            if "oauth.user.refresh_token" not in secrets.values:
-                if rejected is None:
+            while True:
+                secrets = await self.open(instance.id)
+                token = secrets.values["oauth.user.token"]
+                if token != rejected and not _is_ending(secrets.values, self._clock.now(), _EARLY):
                     return token
-                raise VendorUnauthorized
-            return await self._refresh(instance, provider, secrets)
+                if "oauth.user.refresh_token" not in secrets.values:
+                    if rejected is None:
+                        return token
+                    raise VendorUnauthorized
+                fence = await self._claim(instance.id, secrets.version)
+                if fence is not None:
+                    return await self._refresh(instance, provider, secrets, fence)
+                if token != rejected and not _is_ending(secrets.values, self._clock.now(), timedelta(0)):
+                    return token  # another process sees to the next one
+                await asyncio.sleep(_LOOK_AGAIN)
 
-    async def _refresh(self, instance: Instance, provider: Provider, secrets: Secrets) -> str:
+    async def _claim(self, instance_id: int, version: int) -> int | None:
+        """The fence of the right to refresh; None while another process has it."""
+        fence, now = new_id(), self._clock.now()
+        async with self._database.write() as connection:
+            mine = await instances.claim_refresh(
+                connection, instance_id, version=version, fence=fence, now=now, until=now + self._lease
+            )
+        return fence if mine else None
+
+    async def _refresh(self, instance: Instance, provider: Provider, secrets: Secrets, fence: int) -> str:
+        """The new tokens are stored before the first of them is used: the old ones may be dead already."""
         configuration = instance.configuration
         try:
             tokens = await oauth.refresh(
@@ -126,7 +150,10 @@ class Credentials:
                 self._clock.now(),
             )
         except GrantRefused as refusal:
-            return await self._after_refusal(instance.id, secrets, refusal)
+            return await self._after_refusal(instance, secrets, fence, refusal)
+        except BaseException:
+            await self._release(instance.id, fence)
+            raise
         sealed = self.seal(instance.id, secrets.with_tokens(tokens))
         async with self._database.write() as connection:
             saved = await instances.save_credential(
@@ -135,19 +162,38 @@ class Credentials:
         log.info("token refreshed", extra={"instance": instance.id, "saved": saved})
         return tokens.access_token if saved else (await self.open(instance.id)).values["oauth.user.token"]
 
-    async def _after_refusal(self, instance_id: int, used: Secrets, refusal: GrantRefused) -> str:
+    async def _release(self, instance_id: int, fence: int) -> None:
+        async with self._database.write() as connection:
+            await instances.release_refresh(connection, instance_id, fence=fence)
+
+    async def _after_refusal(
+        self, instance: Instance, used: Secrets, fence: int, refusal: GrantRefused
+    ) -> str:
         """Another process may have used the refresh token first; only if not, the grant is dead."""
-        stored = await self.open(instance_id)
+        await self._release(instance.id, fence)
+        stored = await self.open(instance.id)
         if stored.version != used.version:
             return stored.values["oauth.user.token"]
+        revoked = GrantRevoked(provider_message=refusal.provider_message, vendor_status=refusal.vendor_status)
+        await self._end(instance.id, stored.version, revoked)
+        log.warning("grant refused by the vendor", extra={"instance": instance.id})
+        raise revoked from None
+
+    async def _end(self, instance_id: int, version: int, revoked: GrantRevoked) -> None:
+        """Marks the instance, stops its polling, and says so where its owner looks: as an event of his."""
+        now = self._clock.now()
         async with self._database.write() as connection:
-            await instances.update_instance(
-                connection, instance_id, valid=False, updated_at=self._clock.now()
-            )
-        log.warning("grant refused by the vendor", extra={"instance": instance_id})
-        raise GrantRevoked(
-            provider_message=refusal.provider_message, vendor_status=refusal.vendor_status
-        ) from None
+            await instances.update_instance(connection, instance_id, valid=False, updated_at=now)
+            watched = await pollers.stop(connection, instance_id, error=str(revoked), now=now)
+            found = await instances.for_worker(connection, instance_id)
+            change = grant_revoked(instance_id, version, revoked.provider_message, now)
+            if found is None or await events.known_keys(connection, instance_id, [change.event_id]):
+                return
+            recipient = Recipient(*found, await outbox.subscriptions_of(connection, instance_id))
+            for resource in watched[:1]:
+                package = pack(recipient, [change], resource=resource, page_size=1, now=now)
+                await events.append(connection, package.events)
+                await outbox.append(connection, package.notifications, package.deliveries, now=now)
 
 
 class AccessToken:
@@ -174,12 +220,12 @@ def app_of(configuration: Mapping[str, str | None]) -> App:
     )
 
 
-def _is_ending(values: Mapping[str, str], now: datetime) -> bool:
+def _is_ending(values: Mapping[str, str], now: datetime, early: timedelta) -> bool:
     life = float(values.get("oauth.user.refresh_interval") or 0)
     if not life:
         return False
     age = now.timestamp() - float(values["oauth.user.refresh_time"]) / 1000
-    return age >= life - min(_EARLY.total_seconds(), life / 10)
+    return age >= life - min(early.total_seconds(), life / 10)
 
 
 def _whole_seconds(duration: timedelta | None) -> str | None:

@@ -34,6 +34,19 @@ class Package:
     deliveries: list[Delivery] = field(default_factory=list)
 
 
+def grant_revoked(instance_id: int, version: int, reason: str | None, now: datetime) -> Change:
+    """What an owner is told once when the vendor no longer takes the grant of his account."""
+    return Change(
+        event_id=f"gateway:grant_revoked:{version}",
+        event_type="UNKNOWN",
+        object_type="instance",
+        object_id=str(instance_id),
+        date=now,
+        change="grant_revoked",
+        raw={"reason": reason},
+    )
+
+
 def pack(
     recipient: Recipient, changes: Sequence[Change], *, resource: str, page_size: int, now: datetime
 ) -> Package:

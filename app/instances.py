@@ -110,9 +110,11 @@ async def _end_of_stream(runtime: Runtime, order: Order, access_token: str) -> s
     async def token(rejected: str | None = None) -> str:
         return access_token
 
-    provider = documents.connect(
-        runtime, order.provider, dict(order.configuration), token, budget=runtime.settings.vendor_budget
+    configuration = dict(order.configuration)
+    way = documents.upstream(
+        runtime, order.provider, configuration, token, budget=runtime.settings.vendor_budget
     )
+    provider = order.provider(way, configuration)
     return (await provider.changes(NEWEST, provider.page_limit)).cursor
 
 

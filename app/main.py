@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fastapi import APIRouter, Depends, FastAPI
 
 from app import __version__
-from app.api import documents, elements, instances, ops, problems
+from app.api import documents, elements, instances, links, native, ops, problems
 from app.api.deps import any_hub
 from app.api.requests import RequestLog
 from app.runtime import open_runtime
@@ -52,6 +52,8 @@ def _surface() -> APIRouter:
     surface = APIRouter()
     surface.include_router(elements.router)
     surface.include_router(instances.router)
+    surface.include_router(links.router)
+    surface.include_router(native.router)
     surface.include_router(documents.router, prefix="/hubs/{hub}", dependencies=[Depends(any_hub)])
     surface.include_router(documents.router, include_in_schema=False)
     return surface

@@ -23,7 +23,10 @@ class Registry:
         self._by_name = {name: item for item in found for name in (item.key, str(item.element_id))}
         if len(self._by_name) != 2 * len(found):
             raise SettingsError("two providers share an element key or id")
-        unknown = base_urls.keys() - {item.key for item in found}
+        known = {
+            name for item in found for name in (item.key, *(f"{item.key}.{host}" for host in item.hosts))
+        }
+        unknown = base_urls.keys() - known
         if unknown:
             raise SettingsError(f"GATEWAY_PROVIDER_BASE_URLS names unknown elements: {', '.join(unknown)}")
         self._base_urls = base_urls
@@ -35,10 +38,15 @@ class Registry:
             raise NotFound(f"No element with the key or id '{key_or_id[:100]}' found")
         return provider
 
-    def base_url(self, provider: Provider, configuration: Mapping[str, str | None]) -> str:
-        """The vendor's URL for this account. A value that its field's pattern does not admit is left out,
-        so that a configuration can never point the gateway to another host."""
-        template = self._base_urls.get(provider.key, provider.base_url)
+    def hosts(self, provider: Provider, configuration: Mapping[str, str | None]) -> dict[str, str]:
+        """The vendor's other hosts by their names."""
+        return {name: self.base_url(provider, configuration, name) for name in provider.hosts}
+
+    def base_url(self, provider: Provider, configuration: Mapping[str, str | None], host: str = "") -> str:
+        """The vendor's URL for this account, or that of one of its other hosts; where an operator has set
+        the one, the others are there too unless they are set as well. A value that its field's pattern
+        does not admit is left out, so that a configuration can never point the gateway to another host."""
+        template = self._template(provider, host)
         patterns = {field.key: field.pattern or "" for field in provider.fields}
         names = [name for _, name, _, _ in Formatter().parse(template) if name]
         values = {name: configuration.get(name) or "" for name in names}
@@ -48,6 +56,11 @@ class Registry:
                 for name, value in values.items()
             }
         )
+
+    def _template(self, provider: Provider, host: str) -> str:
+        public = provider.hosts[host] if host else provider.base_url
+        usual = self._base_urls.get(provider.key, public)
+        return self._base_urls.get(f"{provider.key}.{host}", usual) if host else usual
 
 
 def discover(base_urls: Mapping[str, str]) -> Registry:

@@ -13,12 +13,14 @@ from app import __version__, registry
 from app.clock import Clock
 from app.credentials import Credentials
 from app.delivery.egress import Egress
+from app.hints import Hints
 from app.registry import Registry
 from app.sealing import Sealer, key_from_file, parse_keys
 from app.settings import Settings
 from app.store.engine import Database
 from app.upstream.client import open_client
 
+_HINTS = 100_000  # of some 200 bytes each
 AGENT = f"elements-gateway/{__version__}"
 
 
@@ -40,6 +42,7 @@ class Runtime:
     vendors: httpx.AsyncClient
     egress: Egress
     credentials: Credentials
+    hints: Hints
     wakeups: Wakeups
 
 
@@ -82,6 +85,7 @@ async def open_runtime(settings: Settings, clock: Clock | None = None) -> AsyncI
             vendors=vendors,
             egress=egress,
             credentials=Credentials(database, sealer, vendors, elements, clock),
+            hints=Hints(_HINTS),
             wakeups=Wakeups(),
         )
     finally:

@@ -49,6 +49,22 @@ class Settings(BaseSettings):
     )
     log_format: Literal["text", "json"] = Field("text", description="One line per event as text or as JSON.")
 
+    public_url: str | None = Field(
+        None,
+        pattern=r"https?://[^/?#]+(/[^?#]*)?",
+        description="URL at which clients reach this gateway, for the links that it hands out. Empty: what "
+        "the request was sent to.",
+    )
+
+    # Documents
+    page_size_limit: int = Field(
+        5000, ge=200, description="Files and folders that one page of a list holds, at most."
+    )
+    link_lifetime: Duration = Field(
+        timedelta(days=30),
+        description="Time after which a `cloudElementsLink` ends, if its request names none, in seconds.",
+    )
+
     # Store
     database_url: SecretStr = Field(
         SecretStr("sqlite:///data/gateway.db"),
@@ -74,7 +90,8 @@ class Settings(BaseSettings):
     provider_base_urls: dict[str, str] = Field(
         {},
         description="Base URL per element key as JSON, where it is not the vendor's public one "
-        '(a government host, the sandbox): `{"egnyte": "https://{subdomain}.egnytegov.com"}`.',
+        '(a government host, the sandbox): `{"egnyte": "https://{subdomain}.egnytegov.com"}`. A vendor\'s '
+        "other hosts follow it, or are set as `box.upload` and `box.account`.",
     )
     vendor_timeout: Duration = Field(
         timedelta(seconds=20), description="Longest time one request to a vendor may take, in seconds."
@@ -82,6 +99,11 @@ class Settings(BaseSettings):
     vendor_budget: Duration = Field(
         timedelta(seconds=40),
         description="Time within which a call of a client waits for a vendor's rate limit and tries again, "
+        "in seconds.",
+    )
+    transfer_timeout: Duration = Field(
+        timedelta(minutes=2),
+        description="Longest silence of a vendor after an upload or within a passed-through call, "
         "in seconds.",
     )
     vendor_connections: int = Field(

@@ -92,5 +92,14 @@ async def authenticate_instance(database: Database, authorization: Authorization
     return instance
 
 
+async def instance_by_token(database: Database, token: str) -> Instance:
+    """The instance of an Element token that stands alone, as a vendor's SDK sends it. Raises Unauthorized."""
+    async with database.read() as connection:
+        instance = await instances.by_token_hash(connection, digest(token))
+    if instance is None:
+        raise Unauthorized
+    return instance
+
+
 def _matches(secret: str, known_hash: str) -> bool:
     return hmac.compare_digest(digest(secret), known_hash)

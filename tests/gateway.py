@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import httpx
-from acme import REDIRECT_URI, consent
+from acme import REDIRECT_URI
+from fastapi import FastAPI
+from twins import twin_of
 
 from app import tenants
 from app.main import BASE_PATH, create_app
-from app.runtime import Runtime
+from app.runtime import Runtime, open_runtime
 from app.settings import Settings, load
 from app.store import migrations
+from app.store.engine import Database
 from app.tenants import NewSecrets
+from app.workers import working
 
 
 def settings_for(folder: Path, sandbox_url: str, **overrides: Any) -> Settings:
     """Settings of a gateway that is quick to try and to give up."""
     values: dict[str, Any] = {
         "database_url": f"sqlite:///{folder}/gateway.db",
-        "provider_base_urls": {"egnyte": sandbox_url + "/egnyte/{subdomain}"},
+        "provider_base_urls": {"egnyte": sandbox_url + "/egnyte/{subdomain}", "box": sandbox_url + "/box"},
         "callback_allowed_networks": ["127.0.0.0/8"],
         "poll_interval_floor": timedelta(milliseconds=50),
         "worker_idle": timedelta(milliseconds=50),
@@ -50,30 +55,52 @@ class Gateway:
     def hub(self, token: str) -> dict[str, str]:
         return {"Authorization": f"User {self.secrets.user}, Element {token}"}
 
-    async def order(self, **configuration: Any) -> dict[str, Any]:
+    async def order(self, element: str = "egnyte", /, **configuration: Any) -> dict[str, Any]:
         """A body for `POST /instances` with a fresh code; `configuration` is added to it."""
+        twin = twin_of(element)
         return {
-            "element": {"key": "egnyte"},
-            "providerData": {"code": consent(f"{self.sandbox_url}/egnyte/acme")},
+            "element": {"key": element},
+            "providerData": {"code": twin.code(self.sandbox_url)},
             "configuration": {
                 "oauth.callback.url": REDIRECT_URI,
                 "oauth.api.key": "sandbox-client",
                 "oauth.api.secret": "sandbox-secret",
-                "subdomain": "acme",
+                **twin.configuration,
                 **configuration,
             },
             "tags": ["Docs"],
             "name": "Acme files",
         }
 
-    async def connect(self, **configuration: Any) -> dict[str, Any]:
+    async def connect(self, element: str = "egnyte", /, **configuration: Any) -> dict[str, Any]:
         """An instance, connected by a real code exchange."""
-        answer = await self.http.post(
-            "/instances", json=await self.order(**configuration), headers=self.platform
-        )
+        order = await self.order(element, **configuration)
+        answer = await self.http.post("/instances", json=order, headers=self.platform)
         assert answer.status_code == 200, answer.text
         instance: dict[str, Any] = answer.json()
         return instance
+
+
+@cache
+def _application() -> FastAPI:
+    """All routes, built once; each test gives them a runtime of its own."""
+    return create_app(load(_env_file=None), with_workers=False)
+
+
+_migrated: list[bytes] = []
+"""The file of an empty SQLite database with the newest schema, made by the first test that needs it."""
+
+
+async def _prepare(settings: Settings) -> None:
+    path = settings.database.database
+    if not settings.embedded or path is None or Path(path).exists():
+        return
+    if not _migrated:
+        database = Database(settings.database)
+        await migrations.upgrade(database)
+        await database.close()
+        _migrated.append(Path(path).read_bytes())
+    Path(path).write_bytes(_migrated[0])
 
 
 @asynccontextmanager
@@ -81,14 +108,16 @@ async def running(
     settings: Settings, sandbox_url: str, *, with_workers: bool = False
 ) -> AsyncIterator[Gateway]:
     """A gateway with a migrated database, one organization, and no network in front of it."""
-    app = create_app(settings, with_workers=with_workers)
-    async with app.router.lifespan_context(app):
-        runtime: Runtime = app.state.runtime
-        if not with_workers:
-            await migrations.upgrade(runtime.database)
+    await _prepare(settings)
+    app = _application()
+    async with AsyncExitStack() as stack:
+        runtime = await stack.enter_async_context(open_runtime(settings))
+        app.state.runtime = runtime
+        if with_workers:
+            await stack.enter_async_context(working(runtime))
         secrets = await tenants.create_organization(
             runtime.database, "Test", email="test@example.com", now=runtime.clock.now()
         )
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url=f"http://gateway{BASE_PATH}") as http:
-            yield Gateway(runtime, http, secrets, sandbox_url)
+        http = httpx.AsyncClient(transport=transport, base_url=f"http://gateway{BASE_PATH}")
+        yield Gateway(runtime, await stack.enter_async_context(http), secrets, sandbox_url)

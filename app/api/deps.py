@@ -42,6 +42,15 @@ async def _instance(request: Request, runtime: RuntimeDep, header: Header) -> In
     return instance
 
 
+async def _native_instance(request: Request, runtime: RuntimeDep, header: Header) -> Instance:
+    scheme, _, token = (header or "").strip().partition(" ")
+    if scheme.lower() != "bearer":
+        return await _instance(request, runtime, header)
+    instance = await tenants.instance_by_token(runtime.database, token.strip())
+    request.state.instance_id = instance.id
+    return instance
+
+
 def any_hub(
     hub: Annotated[str, Path(description="`documents`; it is not checked, the Element token decides.")],
 ) -> None:
@@ -50,3 +59,4 @@ def any_hub(
 
 CallerDep = Annotated[Caller, Depends(_caller)]
 InstanceDep = Annotated[Instance, Depends(_instance)]
+NativeInstanceDep = Annotated[Instance, Depends(_native_instance)]

@@ -3,77 +3,118 @@ and can be left out."""
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel
+from fastapi import APIRouter, Header, Query, Response
 
-from app import ceql, documents
+from app import documents, listing
+from app.api import custom_fields, events, files, folders
+from app.api.answers import AnswersDep
 from app.api.deps import InstanceDep, RuntimeDep
+from app.api.files import tag_list
+from app.api.lists import ListsDep
 from app.api.problems import responses
+from app.api.targets import LONGEST_PATH, able
+from app.errors import BadRequest
+from app.hubs.documents import DocumentsProvider, Power
+from app.hubs.entries import Kind, Search, Target
+from app.hubs.paths import normalised
+from app.upstream.reading import date
 from app.wire import dates
-from app.wire import events as wire
+from app.wire import documents as wire
+from app.wire.documents import CloudFileBody, CloudStorageBody, PongBody
 
-router = APIRouter(tags=["documents"], responses=responses(400, 401, 403, 404, 429, 502))
-
-EVENT_FIELDS = frozenset(
-    {
-        "event_id",
-        "event_type",
-        "event_object_type",
-        "event_object_id",
-        "event_date",
-        "path",
-        "previousPath",
-        "name",
-        "parentObjectId",
-        "change",
-    }
-)
+account = APIRouter(tags=["documents"], responses=responses(400, 401, 403, 405, 404, 429, 502))
 
 
-class PongBody(BaseModel):
-    """The vendor answered and accepts the account's token."""
-
-    endpoint: str
-    dateTime: str
-
-
-@router.get("/ping")
-async def ping(runtime: RuntimeDep, instance: InstanceDep) -> PongBody:
+@account.get("/ping")
+async def ping(
+    runtime: RuntimeDep, instance: InstanceDep, hub: Annotated[DocumentsProvider, able(Power.PING)]
+) -> PongBody:
     """Asks the vendor whether the connection works."""
-    await documents.ping(runtime, instance)
+    await hub.ping()
     return PongBody(endpoint=instance.element_key, dateTime=dates.seconds(runtime.clock.now()))
 
 
-@router.get("/events")
-async def list_events(
+@account.get("/me", response_model=dict[str, Any])
+async def me(hub: Annotated[DocumentsProvider, able(Power.ME)], answers: AnswersDep) -> Response:
+    """Gets the user whose account is connected, in the vendor's words."""
+    return answers.one(wire.profile(await hub.me()))
+
+
+@account.get("/storage", response_model=CloudStorageBody)
+async def storage(hub: Annotated[DocumentsProvider, able(Power.STORAGE)], answers: AnswersDep) -> Response:
+    """Gets the space that the account has and uses."""
+    return answers.one(wire.storage(await hub.storage()))
+
+
+@account.get("/search", response_model=list[CloudFileBody])
+async def search(
+    hub: Annotated[DocumentsProvider, able(Power.SEARCH)],
+    lists: ListsDep,
+    text: Annotated[str, Query(max_length=1000, description="Part of a name, in any case.")] = "",
+    path: Annotated[str, Query(max_length=LONGEST_PATH, description="The folder to search in.")] = "/",
+    start_date: Annotated[str, Query(alias="startDate", description="Created from; needs endDate.")] = "",
+    end_date: Annotated[str, Query(alias="endDate", description="Created until; needs startDate.")] = "",
+    tags: Annotated[list[str], Query(alias="tags[]", description="Tags that all have to be there.")] = [],  # noqa: B006
+) -> Response:
+    """Finds files and folders by a part of their name, at any depth; without parameters, all of them."""
+    place = normalised(path or "/")
+    wanted = Search(
+        text=text.strip(),
+        folder=Target(Kind.FOLDER, path=place) if place != "/" else None,
+        created=_span(start_date, end_date),
+    )
+    return lists.answer(
+        await listing.search(hub, wanted, lists.wish, tags=documents.tags(hub, tag_list(tags)))
+    )
+
+
+@account.get("/objects", response_model=list[str] | list[dict[str, str]])
+async def list_objects(
     runtime: RuntimeDep,
     instance: InstanceDep,
-    response: Response,
-    cursor: Annotated[
-        str | None, Query(max_length=500, description="Where to start; `now` is the end of the stream.")
-    ] = None,
-    next_page: Annotated[
-        str, Query(alias="nextPage", max_length=500, description="Elements-Next-Page-Token.")
-    ] = "",
-    page_size: Annotated[int, Query(alias="pageSize", ge=1, description="Rows per page, at most.")] = 200,
-    where: Annotated[str, Query(description="CEQL, e.g. event_date >= '2026-01-05T10:00:00Z'.")] = "",
-    raw: Annotated[bool, Query(description="Add the vendor's own event to each row.")] = False,
-) -> list[dict[str, Any]]:
-    """Reads the account's stream of changes, the oldest first, without any memory of the gateway.
+    answers: AnswersDep,
+    version: Annotated[str | None, Header(alias="Elements-Version", max_length=40)] = None,
+) -> Any:
+    """Lists the resources of the hub; with `Elements-Version: Helium` as objects."""
+    names = documents.resources(runtime.registry.find(instance.element_key))
+    if (version or "").strip().lower() != "helium":
+        return names
+    return [{"name": name, "vendorName": name, "type": "vendor"} for name in names]
 
-    Without a cursor it starts at the oldest event that the vendor still has. `Elements-Events-Cursor`
-    resumes behind this page later; `Elements-Next-Page-Token` is sent only while more is ready now.
-    """
-    matches = ceql.compile_where(where, EVENT_FIELDS) if where.strip() else None
-    page = await documents.changes(runtime, instance, cursor=next_page or cursor, limit=page_size)
-    rows = [wire.row(change, raw=raw) for change in page.changes]
-    shown = [row for row in rows if matches is None or matches(row)]
-    response.headers["Elements-Returned-Count"] = str(len(shown))
-    response.headers["Elements-Events-Cursor"] = page.cursor
-    if page.more:
-        response.headers["Elements-Next-Page-Token"] = page.cursor
-    if page.gap:
-        response.headers["Elements-Error"] = "The vendor no longer has the events right behind this cursor"
-    return shown
+
+def _span(start: str, end: str) -> tuple[datetime | None, datetime | None]:
+    """`startDate` and `endDate`; an end that is a day lasts until its midnight."""
+    if not start and not end:
+        return None, None
+    if not start or not end:
+        raise BadRequest("startDate, endDate: each needs the other")
+    since, until = date(start), date(end)
+    if since is None or until is None:
+        raise BadRequest(f"{'startDate' if since is None else 'endDate'}: is not an ISO 8601 date or time")
+    until += timedelta(days=1) if len(end) == len("2026-01-05") else timedelta(0)
+    if since > until:
+        raise BadRequest("startDate: is after endDate")
+    return since, until
+
+
+def _router() -> APIRouter:
+    """All of the hub. What has a name of its own comes before what has an id in its place."""
+    hub = APIRouter()
+    for part in (account, events.router, custom_fields.templates, files.uploads, folders.creation):
+        hub.include_router(part)
+    shared = responses(400, 401, 403, 404, 405, 429, 502)
+    twins = (
+        ("custom fields", custom_fields.values),
+        ("files", files.files),
+        ("folders", folders.folders),
+    )
+    for position in (0, 1):
+        for tag, twin in twins:
+            hub.include_router(twin.routers()[position], tags=[tag], responses=shared)
+    return hub
+
+
+router = _router()

@@ -46,7 +46,7 @@ async def get_oauth_url(
     account = {"subdomain": subdomain or site_address}
     url = oauth.authorization_url(
         provider.oauth,
-        runtime.registry.base_url(provider, account),
+        runtime.registry.base_url(provider, account, provider.oauth.authorize_host),
         client_id=api_key,
         redirect_uri=callback_url,
         state=state or provider.key,

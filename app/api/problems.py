@@ -20,11 +20,13 @@ log = logging.getLogger(__name__)
 
 
 class ErrorBody(BaseModel):
-    """What every answer of 400 and above carries. `providerMessage` is the vendor's own text."""
+    """What every answer of 400 and above carries. `providerMessage` is the vendor's own text, and
+    `providerRequestId` what its support asks for."""
 
     requestId: str
     message: str
     providerMessage: str | None = None
+    providerRequestId: str | None = None
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -50,7 +52,7 @@ async def _gateway_error(request: Request, error: GatewayError) -> Response:
         request,
         error.status,
         error.message,
-        provider_message=vendor.provider_message if vendor else None,
+        vendor=vendor,
         headers={"Retry-After": str(math.ceil(wait))} if wait is not None else None,
     )
 
@@ -76,10 +78,15 @@ def _answer(
     status: int,
     message: str,
     *,
-    provider_message: str | None = None,
+    vendor: VendorError | None = None,
     headers: Any = None,
 ) -> Response:
-    body = ErrorBody(requestId=request_id(request), message=message, providerMessage=provider_message)
+    body = ErrorBody(
+        requestId=request_id(request),
+        message=message,
+        providerMessage=vendor.provider_message if vendor else None,
+        providerRequestId=vendor.request_id if vendor else None,
+    )
     return Response(
         body.model_dump_json(exclude_none=True),
         status,

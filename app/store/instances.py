@@ -32,13 +32,37 @@ async def insert_credential(
 async def save_credential(
     connection: AsyncConnection, instance_id: int, *, version: int, sealed: bytes
 ) -> bool:
-    """Replaces version `version` of the secrets by the next one. False when another process was first."""
+    """Replaces version `version` of the secrets by the next one, and ends whoever's right to refresh it.
+    False when another process was first."""
     done = await connection.execute(
         update(_credentials)
         .where(_credentials.c.instance_id == instance_id, _credentials.c.version == version)
-        .values(sealed=sealed, version=version + 1)
+        .values(sealed=sealed, version=version + 1, leased_until=None, fence=None)
     )
     return done.rowcount == 1
+
+
+async def claim_refresh(
+    connection: AsyncConnection, instance_id: int, *, version: int, fence: int, now: datetime, until: datetime
+) -> bool:
+    """Takes the right to refresh version `version` of the secrets until `until`. False while somebody else
+    has it, or when there is a newer version already."""
+    free = _credentials.c.leased_until.is_(None) | (_credentials.c.leased_until <= now)
+    done = await connection.execute(
+        update(_credentials)
+        .where(_credentials.c.instance_id == instance_id, _credentials.c.version == version, free)
+        .values(leased_until=until, fence=fence)
+    )
+    return done.rowcount == 1
+
+
+async def release_refresh(connection: AsyncConnection, instance_id: int, *, fence: int) -> None:
+    """Gives the right back where it is still this one."""
+    await connection.execute(
+        update(_credentials)
+        .where(_credentials.c.instance_id == instance_id, _credentials.c.fence == fence)
+        .values(leased_until=None, fence=None)
+    )
 
 
 async def credentials(connection: AsyncConnection, instance_ids: Sequence[int]) -> dict[int, Credential]:

@@ -72,6 +72,17 @@ async def fail(
     )
 
 
+async def stop(connection: AsyncConnection, instance_id: int, *, error: str, now: datetime) -> list[str]:
+    """Ends the polling of an instance until it is enabled again, and answers the resources it was about."""
+    rows = await connection.execute(
+        update(_pollers)
+        .where(_pollers.c.instance_id == instance_id)
+        .values(due_at=None, error=error, error_at=now)
+        .returning(_pollers.c.resource)
+    )
+    return sorted(rows.scalars())
+
+
 async def record_gap(
     connection: AsyncConnection, lease: Lease, *, since: datetime | None, until: datetime
 ) -> None:

@@ -41,7 +41,15 @@ def _change_files(sandbox: httpx.Client, count: int) -> None:
     sandbox.post("/control/egnyte/acme/changes", json=order).raise_for_status()
 
 
-TWIN = Twin("acme", _token, _change_files)
+TWIN = Twin(
+    place="acme",
+    control="/control/egnyte/acme",
+    home="/Shared",
+    token=_token,
+    code=lambda sandbox_url: consent(f"{sandbox_url}/egnyte/acme"),
+    change_files=_change_files,
+    configuration={"subdomain": "acme"},
+)
 APP = App("sandbox-client", "sandbox-secret", REDIRECT_URI)
 NOW = datetime(2026, 1, 5, 10, tzinfo=UTC)
 

@@ -1,0 +1,95 @@
+"""Answers of the documents hub: JSON without nulls, lists with their headers, bytes as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import orjson
+from fastapi import Depends, Query, Response
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from app.api.deps import InstanceDep
+from app.hubs.entries import Download
+from app.store.tables import Instance
+from app.wire import documents as wire
+
+_PASSED_ON = ("content-length", "content-range", "etag", "last-modified")
+_OCTETS = "application/octet-stream"
+
+
+class Answers:
+    """Writes bodies the way that the instance and the request want them."""
+
+    def __init__(self, instance: Instance, *, raw: bool, fields: str) -> None:
+        self.raw = raw
+        self._fields = fields
+        self._nulls = (instance.configuration.get("filter.response.nulls") or "").lower() == "false"
+
+    def one(self, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+        return _json(self._shaped(body), headers)
+
+    def many(self, bodies: Sequence[Mapping[str, Any]], headers: Mapping[str, str] | None = None) -> Response:
+        counted = {"Elements-Returned-Count": str(len(bodies)), **(headers or {})}
+        return _json([self._shaped(body) for body in bodies], counted)
+
+    def _shaped(self, body: Mapping[str, Any]) -> Any:
+        chosen = wire.selected(body, self._fields)
+        return chosen if self._nulls else wire.without_nulls(chosen)
+
+
+def _answers(
+    instance: InstanceDep,
+    raw: Annotated[bool, Query(description="Add the vendor's own body as `raw`.")] = False,
+    fields: Annotated[
+        str, Query(max_length=2000, description="Only these, e.g. `id,properties.mimeType`.")
+    ] = "",
+    iso_dates: Annotated[
+        bool, Query(alias="isoDates", description="Dates are ISO 8601, with it and without it.")
+    ] = True,
+) -> Answers:
+    return Answers(instance, raw=raw, fields=fields)
+
+
+AnswersDep = Annotated[Answers, Depends(_answers)]
+
+
+def done() -> Response:
+    """Success without a body; it is 200 whatever was done."""
+    return Response(status_code=200)
+
+
+class Bytes(StreamingResponse):
+    """The bytes of a file, passed on at the pace at which the client takes them."""
+
+    def __init__(self, download: Download) -> None:
+        self._response = download.response
+        known = {name: self._response.headers[name] for name in _PASSED_ON if name in self._response.headers}
+        super().__init__(
+            self._response.aiter_raw(),
+            self._response.status_code,
+            {**known, "accept-ranges": "bytes", "content-disposition": _disposition(download)},
+            media_type=self._response.headers.get("content-type") or _OCTETS,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._response.aclose()
+
+
+def _disposition(download: Download) -> str:
+    """RFC 6266: the name for old clients, and the whole of it for all others."""
+    if download.name is None:
+        return str(download.response.headers.get("content-disposition") or "attachment")
+    plain = "".join(
+        letter if " " <= letter <= "~" and letter not in '"\\%' else "_" for letter in download.name
+    )
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(download.name, safe='')}"
+
+
+def _json(body: Any, headers: Mapping[str, str] | None) -> Response:
+    return Response(orjson.dumps(body), headers=dict(headers or {}), media_type="application/json")

@@ -1,0 +1,24 @@
+"""/links: files for whoever has the link, without credentials."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Response
+
+from app import links
+from app.api.answers import Bytes
+from app.api.deps import RuntimeDep
+from app.api.problems import responses
+
+router = APIRouter(tags=["links"], responses=responses(400, 404, 416, 429, 502))
+
+
+@router.get(links.PATH + "/{token}", response_class=Response)
+async def follow_link(
+    runtime: RuntimeDep,
+    token: Annotated[str, Path(max_length=100, description="What the link ends in.")],
+    byte_range: Annotated[str | None, Header(alias="Range", max_length=200)] = None,
+) -> Response:
+    """Downloads the file behind a `cloudElementsLink`."""
+    return Bytes(await links.follow(runtime, token, byte_range))

@@ -1,0 +1,89 @@
+"""/native: the vendor's own API for an instance, for programs and SDKs that were written for the vendor."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from app import native
+from app.api.deps import NativeInstanceDep, RuntimeDep
+from app.api.problems import responses
+from app.native import Answer, Call
+
+router = APIRouter(tags=["native"], responses=responses(401, 403, 429, 502))
+
+_PREFIX = "/native/"
+_HELD = 2**20  # bytes; a body up to this size is held, so that it can be sent again
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"]
+
+
+class Passed(StreamingResponse):
+    """The vendor's answer, status and headers and bytes as they are."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        super().__init__(self._body(answer), answer.response.status_code)
+        self.raw_headers = [(key.encode(), value.encode("latin-1")) for key, value in answer.headers]
+        if answer.body is not None:
+            self.raw_headers.append((b"content-length", str(len(answer.body)).encode()))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._answer.response.aclose()
+
+    @staticmethod
+    async def _body(answer: Answer) -> AsyncIterator[bytes]:
+        if answer.body is not None:
+            yield answer.body
+            return
+        async for chunk in answer.response.aiter_raw():
+            yield chunk
+
+
+async def pass_through(
+    request: Request,
+    runtime: RuntimeDep,
+    instance: NativeInstanceDep,
+    rest: Annotated[str, Path(description="Path at the vendor, e.g. `2.0/users/me`.")],
+) -> Response:
+    """Passes a request on to the vendor's own API, with fresh tokens, and answers the vendor's words.
+
+    `Authorization: Bearer <Element token>` does as well as the usual header.
+    """
+    before, _, path = request.scope["raw_path"].decode("latin-1").partition(_PREFIX)
+    base = (runtime.settings.public_url or str(request.base_url)).rstrip("/")
+    call = Call(
+        method=request.method,
+        path=path,
+        query=request.url.query,
+        headers=[(key.decode("latin-1"), value.decode("latin-1")) for key, value in request.headers.raw],
+        body=await _body(request),
+        base=f"{base}{before}{_PREFIX.rstrip('/')}",
+    )
+    return Passed(await native.pass_through(runtime, instance, call))
+
+
+async def _body(request: Request) -> bytes | AsyncIterator[bytes] | None:
+    """A small body whole, a large one as it comes."""
+    length = request.headers.get("content-length")
+    if length is None and "transfer-encoding" not in request.headers:
+        return None
+    if length is not None and length.isdecimal() and int(length) <= _HELD:
+        return await request.body()
+    return request.stream()
+
+
+for _method in _METHODS:
+    router.add_api_route(
+        _PREFIX + "{rest:path}",
+        pass_through,
+        methods=[_method],
+        name=f"pass_through_{_method.lower()}",
+        response_class=Response,
+    )

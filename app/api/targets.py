@@ -1,0 +1,74 @@
+"""Files and folders by id and by path: each of their routes exists in both spellings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+
+from app import documents
+from app.api.deps import InstanceDep, RuntimeDep
+from app.hubs.documents import DocumentsProvider, Power
+from app.hubs.entries import Kind, Target
+from app.hubs.paths import normalised
+
+HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
+
+LONGEST_PATH = 8000  # characters
+
+PathQuery = Annotated[
+    str,
+    Query(alias="path", max_length=LONGEST_PATH, description="Whole path with the name, beginning with `/`."),
+]
+
+
+class TwinRouter:
+    """Registers a handler at `/files/{id}/x` and at `/files/x?path=`, whichever `kind` it is for."""
+
+    def __init__(self, kind: Kind) -> None:
+        by_path, by_id = _dependencies(kind)
+        self.by_path = APIRouter(prefix=f"/{kind}s", dependencies=[Depends(by_path)])
+        self.by_id = APIRouter(prefix=f"/{kind}s/{{id}}", dependencies=[Depends(by_id)])
+
+    def route(self, method: str, path: str, **documented: Any) -> Callable[[HandlerT], HandlerT]:
+        def register(handler: HandlerT) -> HandlerT:
+            for router in (self.by_path, self.by_id):
+                router.add_api_route(path, handler, methods=[method], **documented)
+            return handler
+
+        return register
+
+    def routers(self) -> tuple[APIRouter, APIRouter]:
+        """In the order in which they must be asked: `/files/links` is no file with the id `links`."""
+        return self.by_path, self.by_id
+
+
+def _dependencies(kind: Kind) -> tuple[Callable[..., None], Callable[..., None]]:
+    def by_path(request: Request, path: PathQuery) -> None:
+        request.state.target = Target(kind, path=normalised(path))
+
+    def by_id(
+        request: Request,
+        item_id: Annotated[str, Path(alias="id", max_length=LONGEST_PATH, description="The vendor's id.")],
+    ) -> None:
+        request.state.target = Target(kind, id=item_id)
+
+    return by_path, by_id
+
+
+def _target(request: Request) -> Target:
+    target: Target = request.state.target
+    return target
+
+
+TargetDep = Annotated[Target, Depends(_target)]
+
+
+def able(power: Power) -> Any:
+    """The provider of the request's instance, if it can do this."""
+
+    def provider(runtime: RuntimeDep, instance: InstanceDep) -> DocumentsProvider:
+        return documents.able(runtime, instance, power)
+
+    return Depends(provider)

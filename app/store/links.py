@@ -1,0 +1,49 @@
+"""Links to files that work without credentials."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.store.tables import FileLink, table
+
+_links = table(FileLink)
+
+
+async def of_file(
+    connection: AsyncConnection, instance_id: int, object_id: str, *, now: datetime
+) -> FileLink | None:
+    """The link to a file, unless it has ended."""
+    return await _one(
+        connection,
+        _links.c.instance_id == instance_id,
+        _links.c.object_id == object_id,
+        _links.c.expires_at > now,
+    )
+
+
+async def by_token_hash(connection: AsyncConnection, token_hash: str, *, now: datetime) -> FileLink | None:
+    """The link that this token opens, unless it has ended."""
+    return await _one(connection, _links.c.token_hash == token_hash, _links.c.expires_at > now)
+
+
+async def replace(connection: AsyncConnection, link: FileLink, *, now: datetime) -> None:
+    """Writes a link in the place of the one that there was, and forgets the instance's ended ones."""
+    same = _links.c.object_id == link.object_id
+    await connection.execute(
+        delete(_links).where(_links.c.instance_id == link.instance_id, same | (_links.c.expires_at <= now))
+    )
+    await connection.execute(insert(_links).values(**link.model_dump()))
+
+
+async def remove(connection: AsyncConnection, instance_id: int, object_id: str) -> None:
+    await connection.execute(
+        delete(_links).where(_links.c.instance_id == instance_id, _links.c.object_id == object_id)
+    )
+
+
+async def _one(connection: AsyncConnection, *conditions: ColumnElement[bool]) -> FileLink | None:
+    row = (await connection.execute(select(_links).where(*conditions))).mappings().first()
+    return FileLink(**row) if row else None
