@@ -121,6 +121,8 @@ class Credentials:
                     if rejected is None:
                         return token
                     raise VendorUnauthorized
+                if not instance.valid:
+                    raise GrantRevoked
                 fence = await self._claim(instance.id, secrets.version)
                 if fence is not None:
                     return await self._refresh(instance, provider, secrets, fence)

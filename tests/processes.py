@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import httpx
 from acme import REDIRECT_URI, consent
+from twins import twin_of
 
 T = TypeVar("T")
 
@@ -114,14 +115,23 @@ class House:
         return process
 
     def connect(
-        self, *, callback: str = "/changes", domain: str = "acme", **configuration: Any
+        self,
+        element: str = "egnyte",
+        /,
+        *,
+        callback: str = "/changes",
+        domain: str = "acme",
+        **configuration: Any,
     ) -> dict[str, Any]:
         """Connects an account by a real code exchange; its changes go to the receiver."""
+        twin = twin_of(element)
+        place = {"subdomain": domain} if element == "egnyte" else twin.configuration
+        code = consent(f"{self.sandbox_url}/egnyte/{domain}") if place else twin.code(self.sandbox_url)
         values = {
             "oauth.callback.url": REDIRECT_URI,
             "oauth.api.key": "sandbox-client",
             "oauth.api.secret": "sandbox-secret",
-            "subdomain": domain,
+            **place,
             "event.notification.enabled": True,
             "event.notification.callback.url": self.receiver_url + callback,
             "event.notification.signature.key": "top-secret",
@@ -131,8 +141,8 @@ class House:
             f"{self.gateway_url}/instances",
             headers=self.platform,
             json={
-                "element": {"key": "egnyte"},
-                "providerData": {"code": consent(f"{self.sandbox_url}/egnyte/{domain}")},
+                "element": {"key": element},
+                "providerData": {"code": code},
                 "configuration": values | configuration,
                 "name": "Acme files",
             },
@@ -224,7 +234,9 @@ def house(folder: Path, database_url: str, encryption_key: str, **settings: str)
     quick = {
         "GATEWAY_DATABASE_URL": database_url,
         "GATEWAY_ENCRYPTION_KEYS": encryption_key,
-        "GATEWAY_PROVIDER_BASE_URLS": json.dumps({"egnyte": sandbox_url + "/egnyte/{subdomain}"}),
+        "GATEWAY_PROVIDER_BASE_URLS": json.dumps(
+            {"egnyte": sandbox_url + "/egnyte/{subdomain}", "box": sandbox_url + "/box"}
+        ),
         "GATEWAY_CALLBACK_ALLOWED_NETWORKS": '["127.0.0.0/8"]',
         "GATEWAY_POLL_INTERVAL_FLOOR": "0.1",
         "GATEWAY_WORKER_IDLE": "0.05",

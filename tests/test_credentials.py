@@ -9,9 +9,11 @@ from typing import Any
 import httpx
 import pytest
 from acme import Acme
+from box_account import Box
 from gateway import Gateway
+from sqlalchemy import select
 
-from app.credentials import Secrets
+from app.credentials import Credentials, Secrets
 from app.errors import (
     GrantRevoked,
     NotFound,
@@ -20,9 +22,10 @@ from app.errors import (
     VendorUnauthorized,
     VendorUnavailable,
 )
+from app.providers.box import Box as BoxProvider
 from app.providers.egnyte import Egnyte
-from app.store import instances
-from app.store.tables import Instance
+from app.store import instances, pollers
+from app.store.tables import Delivery, Event, Instance, table
 
 
 @pytest.fixture
@@ -217,3 +220,124 @@ async def test_a_refresh_is_stored_even_if_nobody_waits_for_it_any_more(
     await asyncio.gather(call, return_exceptions=True)
     assert call.cancelled()
     assert (await credentials.open(instance.id)).values["oauth.user.token"] != old
+
+
+# Box's refresh tokens work once
+
+
+@pytest.fixture
+async def box_instance(gateway: Gateway, box: Box) -> Instance:
+    return await stored(gateway, (await gateway.connect("box"))["id"])
+
+
+def another_process(gateway: Gateway) -> Credentials:
+    """What a second process on the same database has: its own lock, the same rows."""
+    runtime = gateway.runtime
+    return Credentials(runtime.database, runtime.sealer, runtime.vendors, runtime.registry, runtime.clock)
+
+
+def box_refreshes(box: Box) -> int:
+    requests = box.steering.get("/control/requests").json()["requests"]
+    return sum(row["path"] == "/box/oauth2/token" for row in requests)
+
+
+async def test_many_processes_refresh_a_single_use_token_once(
+    gateway: Gateway, box: Box, box_instance: Instance
+) -> None:
+    old = await gateway.runtime.credentials.token_source(box_instance, BoxProvider)()
+    before = box_refreshes(box)
+    processes = [another_process(gateway) for _ in range(5)]
+    sources = [item.token_source(box_instance, BoxProvider) for item in processes for _ in range(4)]
+    tokens = set(await asyncio.gather(*(source(rejected=old) for source in sources)))
+    assert box_refreshes(box) == before + 1
+    assert len(tokens) == 1
+    assert tokens != {old}
+    assert (await stored(gateway, box_instance.id)).valid
+
+
+async def test_again_and_again_no_account_is_lost_to_a_race(
+    gateway: Gateway, box: Box, box_instance: Instance
+) -> None:
+    processes = [another_process(gateway) for _ in range(3)]
+    for _ in range(10):
+        sources = [item.token_source(box_instance, BoxProvider) for item in processes]
+        token = await sources[0]()
+        box.control("tokens/expire", kind="access")
+        await asyncio.gather(*(source(rejected=token) for source in sources))
+    assert (await stored(gateway, box_instance.id)).valid
+
+
+async def test_new_tokens_are_stored_before_they_are_used(
+    gateway: Gateway, box: Box, box_instance: Instance
+) -> None:
+    credentials = gateway.runtime.credentials
+    old = await credentials.token_source(box_instance, BoxProvider)()
+    fresh = await credentials.token_source(box_instance, BoxProvider)(rejected=old)
+    secrets = await another_process(gateway).open(box_instance.id)
+    assert secrets.values["oauth.user.token"] == fresh
+    assert secrets.version == 2
+
+
+async def test_a_refresh_that_failed_lets_the_next_one_try(
+    gateway: Gateway, box: Box, box_instance: Instance
+) -> None:
+    source = gateway.runtime.credentials.token_source(box_instance, BoxProvider)
+    old = await source()
+    box.fault("503", path="/oauth2/token")
+    with pytest.raises(VendorUnavailable):
+        await source(rejected=old)
+    assert await source(rejected=old) != old
+
+
+async def test_a_process_that_died_while_it_refreshed_is_followed_by_another(
+    gateway: Gateway, box: Box, box_instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credentials, now = gateway.runtime.credentials, datetime.now().astimezone()
+    old = await credentials.token_source(box_instance, BoxProvider)()
+    async with gateway.runtime.database.write() as connection:
+        assert await instances.claim_refresh(
+            connection, box_instance.id, version=1, fence=1, now=now, until=now + timedelta(seconds=1)
+        )
+    assert await credentials.token_source(box_instance, BoxProvider)(rejected=old) != old
+
+
+async def test_a_token_that_still_lives_is_used_while_another_process_refreshes(
+    gateway: Gateway, box: Box, box_instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credentials, now = gateway.runtime.credentials, datetime.now().astimezone()
+    old = await credentials.token_source(box_instance, BoxProvider)()
+    async with gateway.runtime.database.write() as connection:
+        await instances.claim_refresh(
+            connection, box_instance.id, version=1, fence=1, now=now, until=now + timedelta(hours=2)
+        )
+    let_time_pass(gateway, monkeypatch, timedelta(minutes=56))
+    assert await credentials.token_source(box_instance, BoxProvider)() == old
+
+
+async def test_a_dead_grant_ends_the_polling_and_is_told_once(gateway: Gateway, box: Box) -> None:
+    made = await gateway.connect(
+        "box",
+        **{
+            "event.notification.enabled": "true",
+            "event.notification.callback.url": "http://127.0.0.1:9/changes",
+        },
+    )
+    instance = await stored(gateway, made["id"])
+    box.control("tokens/expire", kind="access")
+    box.control("tokens/expire", kind="refresh")
+    before = box_refreshes(box)
+    for _ in range(2):
+        answer = await gateway.http.get("/ping", headers=gateway.hub(made["token"]))
+        assert answer.status_code == 401
+    assert box_refreshes(box) == before + 1
+    assert not (await stored(gateway, instance.id)).valid
+    async with gateway.runtime.database.read() as connection:
+        (poller,) = (await pollers.of_instances(connection, [instance.id]))[instance.id]
+        told = (await connection.execute(select(table(Event)))).mappings().all()
+        waiting = (await connection.execute(select(table(Delivery)))).mappings().all()
+    assert poller.due_at is None
+    assert poller.error
+    (event,) = told
+    assert (event["row"]["event_type"], event["row"]["change"]) == ("UNKNOWN", "grant_revoked")
+    assert event["row"]["event_object_id"] == str(instance.id)
+    assert len(waiting) == 1

@@ -427,15 +427,16 @@ class Egnyte(DocumentsProvider):
         """Nothing can be seen before the last chunk has come; what was begun ends by itself after a day."""
         path = _content(target).replace("/fs-content", "/fs-content-chunked", 1)
         headers: dict[str, str] = {}
-        async with aclosing(ahead(chunks(content, _CHUNK))) as reading:
-            number = 0
-            async for chunk in reading:
-                number += 1
-                headers["X-Egnyte-Chunk-Num"] = str(number)
-                if chunk.is_last:
-                    headers["X-Egnyte-Last-Chunk"] = "true"
-                answer = await self._send_chunk(path, chunk, headers)
-                headers.setdefault("X-Egnyte-Upload-Id", answer.get("x-egnyte-upload-id", ""))
+        number = 0
+        with Chunk() as one, Chunk() as other:
+            async with aclosing(ahead(chunks(content, _CHUNK, (one, other)))) as reading:
+                async for chunk in reading:
+                    number += 1
+                    headers["X-Egnyte-Chunk-Num"] = str(number)
+                    if chunk.is_last:
+                        headers["X-Egnyte-Last-Chunk"] = "true"
+                    answer = await self._send_chunk(path, chunk, headers)
+                    headers.setdefault("X-Egnyte-Upload-Id", answer.get("x-egnyte-upload-id", ""))
         return await self.entry(target)
 
     async def _send_chunk(self, path: str, chunk: Chunk, headers: Mapping[str, str]) -> Mapping[str, str]:

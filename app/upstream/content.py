@@ -127,14 +127,14 @@ class Chunk:
             yield piece
 
 
-async def chunks(content: Content, size: int) -> AsyncGenerator[Chunk]:
-    """The content in pieces of `size` bytes. A chunk is good until the next but one is asked for."""
-    with Chunk() as one, Chunk() as other:
-        for chunk in cycle((one, other)):
-            await chunk.fill(content, size)
-            if not chunk:
-                return
-            yield chunk
+async def chunks(content: Content, size: int, buffers: tuple[Chunk, Chunk]) -> AsyncGenerator[Chunk]:
+    """The content in pieces of `size` bytes, in two buffers by turns: one may be read ahead while the other
+    is sent. Whoever brings the buffers closes them."""
+    for chunk in cycle(buffers):
+        await chunk.fill(content, size)
+        if not chunk:
+            return
+        yield chunk
 
 
 async def parts(content: Content, size: int) -> AsyncGenerator[bytes]:

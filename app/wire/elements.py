@@ -64,9 +64,11 @@ class ElementBody(BaseModel):
 
 
 class ConfigurableElementBody(ElementBody):
-    """An element with its configuration keys, where one element is asked for."""
+    """An element where it is asked for alone: with its configuration keys, and with `operations`, which are
+    what its vendor can do; whatever is not among them is answered with 405."""
 
     configuration: list[ElementConfigurationBody]
+    operations: list[str]
 
 
 class OAuthUrlBody(BaseModel):
@@ -83,7 +85,9 @@ def element(provider: Provider) -> ElementBody:
 def configurable_element(provider: Provider) -> ConfigurableElementBody:
     fields = enumerate(configuration.fields(provider), start=1)
     items = [_item(provider, order, field) for order, field in fields]
-    return ConfigurableElementBody(**_facts(provider), configuration=items)
+    return ConfigurableElementBody(
+        **_facts(provider), configuration=items, operations=sorted(provider.powers)
+    )
 
 
 def _facts(provider: Provider) -> dict[str, Any]:

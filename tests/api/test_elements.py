@@ -9,6 +9,7 @@ import pytest
 from acme import REDIRECT_URI
 from gateway import Gateway
 
+from app import registry
 from app.main import create_app
 from app.settings import load
 
@@ -16,9 +17,10 @@ OAUTH = {"apiKey": "sandbox-client", "apiSecret": "sandbox-secret", "callbackUrl
 
 
 async def test_the_elements_are_listed_without_their_configuration(gateway: Gateway) -> None:
-    (element,) = (await gateway.http.get("/elements")).json()
-    assert (element["id"], element["key"], element["hub"]) == (4016, "egnyte", "documents")
-    assert "configuration" not in element
+    elements = (await gateway.http.get("/elements")).json()
+    assert {(element["id"], element["key"]) for element in elements} == {(22, "box"), (4016, "egnyte")}
+    assert {element["hub"] for element in elements} == {"documents"}
+    assert not any("configuration" in element for element in elements)
 
 
 @pytest.mark.parametrize("name", ["egnyte", "4016", "Egnyte"])
@@ -31,6 +33,28 @@ async def test_an_element_is_found_by_key_or_id(gateway: Gateway, name: str) -> 
     assert items["event.notification.enabled"]["defaultValue"] == "false"
     assert {"id", "name", "description", "active", "internal", "displayOrder"} <= items["subdomain"].keys()
     assert len({item["id"] for item in items.values()}) == len(items)
+
+
+async def test_an_element_says_what_its_vendor_can_do(gateway: Gateway) -> None:
+    operations = {
+        key: set((await gateway.http.get(f"/elements/{key}")).json()["operations"])
+        for key in ("box", "egnyte")
+    }
+    assert operations["box"] - operations["egnyte"] == {
+        "comment edit", "custom field removal", "description", "emptyTrash", "tags"
+    }  # fmt: skip
+
+
+async def test_the_consent_page_of_box_is_on_a_host_of_its_own(gateway: Gateway) -> None:
+    url = (await gateway.http.get("/elements/box/oauth/url", params=OAUTH)).json()["oauthUrl"]
+    assert url.startswith(f"{gateway.sandbox_url}/box/api/oauth2/authorize?")
+    assert "scope" not in parse_qs(urlsplit(url).query)
+    public = registry.discover({})
+    box = public.find("box")
+    assert public.base_url(box, {}, "account") == "https://account.box.com"
+    moved = registry.discover({"box": "https://box.example", "box.account": "https://ent.box.com"})
+    assert moved.base_url(box, {}, "account") == "https://ent.box.com"
+    assert moved.base_url(box, {}, "upload") == moved.base_url(box, {}) == "https://box.example"
 
 
 async def test_an_unknown_element_is_not_found(gateway: Gateway) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,11 +11,13 @@ import httpx
 import orjson
 import pytest
 from acme import REDIRECT_URI, Acme, consent
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twins import Twin
 
 from app.errors import (
+    BadRequest,
+    Conflict,
     VendorError,
     VendorForbidden,
     VendorNotFound,
@@ -24,10 +27,12 @@ from app.errors import (
     VendorUnavailable,
 )
 from app.hubs.documents import NEWEST
+from app.hubs.entries import Kind, Lock, Search, Target, Upload
 from app.providers import egnyte
 from app.providers.egnyte import Egnyte
 from app.upstream import oauth
 from app.upstream.client import Refusal, Upstream, open_client
+from app.upstream.content import Content
 from app.upstream.oauth import App
 from app.wire import events as rows
 
@@ -60,7 +65,18 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
         yield opened
 
 
-def connect(acme: Acme, client: httpx.AsyncClient, **configuration: str) -> Egnyte:
+def patient(acme: Acme, client: httpx.AsyncClient) -> Egnyte:
+    """The provider as a client's call has it: with a budget."""
+    return connect(acme, client, budget=timedelta(seconds=10))
+
+
+def connect(
+    acme: Acme,
+    client: httpx.AsyncClient,
+    configuration: dict[str, str | None] | None = None,
+    *,
+    budget: timedelta | None = None,
+) -> Egnyte:
     access_token = acme.token()["access_token"]
 
     async def token(rejected: str | None = None) -> str:
@@ -68,8 +84,8 @@ def connect(acme: Acme, client: httpx.AsyncClient, **configuration: str) -> Egny
             raise VendorUnauthorized
         return str(access_token)
 
-    upstream = Upstream(client, base_url=acme.url, token=token, interpret=Egnyte.refusal)
-    return Egnyte(upstream, configuration)
+    upstream = Upstream(client, base_url=acme.url, token=token, interpret=Egnyte.refusal, budget=budget)
+    return Egnyte(upstream, configuration or {})
 
 
 @pytest.fixture
@@ -201,7 +217,7 @@ def test_every_envelope_gives_its_words(body: bytes, words: str) -> None:
 async def test_version_1_leaves_permission_changes_out(acme: Acme, client: httpx.AsyncClient) -> None:
     acme.change("folder", "/Shared/New")
     acme.change("permission", "/Shared/New", subject="/user/122", level="Viewer")
-    first = await connect(acme, client, **{"egnyte.events.version": "v1"}).changes(None, 100)
+    first = await connect(acme, client, {"egnyte.events.version": "v1"}).changes(None, 100)
     second = await connect(acme, client).changes(None, 100)
     assert [change.change for change in first.changes] == ["create"]
     assert [change.change for change in second.changes] == ["create", "permission"]
@@ -354,6 +370,7 @@ async def test_a_full_page_that_leads_nowhere_is_not_asked_for_again() -> None:
     assert (page.more, page.cursor.partition("@")[0]) == (False, "5")
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(
         st.sampled_from(
@@ -379,3 +396,139 @@ def test_any_event_can_be_told(event: dict[str, Any]) -> None:
     assert found.object_id
     assert found.raw == event
     assert orjson.dumps(rows.row(found, raw=True))
+
+
+# Uploads: held, streamed, in chunks
+
+
+def cut_in(data: bytes, size: int) -> AsyncIterator[bytes]:
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(data), size):
+            yield data[start : start + size]
+
+    return pieces()
+
+
+SHARED = Target(Kind.FOLDER, path="/Shared")
+DATA = bytes(range(256)) * 4 + b"the end"
+
+
+@pytest.fixture
+def sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """10 bytes are held, from 500 on it is chunks of 100."""
+    monkeypatch.setattr(egnyte, "_HELD", 10)
+    monkeypatch.setattr(egnyte, "_IN_CHUNKS", 500)
+    monkeypatch.setattr(egnyte, "_CHUNK", 100)
+
+
+def calls(acme: Acme, part: str) -> int:
+    seen = acme.steering.get("/control/requests", params={"limit": 5000}).json()["requests"]
+    return sum(part in row["path"] and row["method"] == "POST" for row in seen)
+
+
+@pytest.mark.usefixtures("sizes")
+@pytest.mark.parametrize("size", [len(DATA), None])
+async def test_a_large_file_goes_up_in_chunks(
+    acme: Acme, client: httpx.AsyncClient, size: int | None
+) -> None:
+    upload = Upload(SHARED, "big.bin", Content(cut_in(DATA, 70), size))
+    entry = await patient(acme, client).upload(upload)
+    assert entry.size == len(DATA)
+    assert calls(acme, "/fs-content-chunked/") == 11
+    assert acme.http.get("/pubapi/v1/fs-content/Shared/big.bin").content == DATA
+
+
+@pytest.mark.usefixtures("sizes")
+async def test_chunks_may_fill_the_file_exactly(acme: Acme, client: httpx.AsyncClient) -> None:
+    data = DATA[:600]
+    await patient(acme, client).upload(Upload(SHARED, "big.bin", Content(cut_in(data, 70), 600)))
+    assert calls(acme, "/fs-content-chunked/") == 6
+    assert acme.http.get("/pubapi/v1/fs-content/Shared/big.bin").content == data
+
+
+@pytest.mark.usefixtures("sizes")
+@pytest.mark.parametrize("kind", ["500", "cut", "cut_midway", "mashery_qps"])
+async def test_a_failed_chunk_is_sent_again(acme: Acme, client: httpx.AsyncClient, kind: str) -> None:
+    wait = {"retry_after": 0} if kind == "mashery_qps" else {}
+    acme.fault(kind, path="/pubapi/v1/fs-content-chunked/", after=3, times=2, **wait)
+    await patient(acme, client).upload(Upload(SHARED, "big.bin", Content(cut_in(DATA, 70), len(DATA))))
+    assert acme.http.get("/pubapi/v1/fs-content/Shared/big.bin").content == DATA
+
+
+@pytest.mark.usefixtures("sizes")
+@pytest.mark.parametrize("size", [499, 501, 0])
+async def test_an_upload_that_breaks_off_leaves_nothing(
+    acme: Acme, client: httpx.AsyncClient, size: int
+) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield DATA[: size // 2]
+        raise ConnectionResetError
+
+    provider = patient(acme, client)
+    with pytest.raises(ConnectionResetError):
+        await provider.upload(Upload(SHARED, "big.bin", Content(broken(), size)))
+    with pytest.raises(VendorNotFound):
+        await provider.entry(Target(Kind.FILE, path="/Shared/big.bin"))
+
+
+@pytest.mark.usefixtures("sizes")
+@pytest.mark.parametrize("size", [9, 300, 600])
+async def test_a_file_of_another_size_than_announced_leaves_nothing(
+    acme: Acme, client: httpx.AsyncClient, size: int
+) -> None:
+    provider = patient(acme, client)
+    for announced in (size - 1, size + 1):
+        with pytest.raises(BadRequest, match="file"):
+            await provider.upload(Upload(SHARED, "big.bin", Content(cut_in(DATA[:size], 70), announced)))
+        with pytest.raises(VendorNotFound):
+            await provider.entry(Target(Kind.FILE, path="/Shared/big.bin"))
+
+
+@pytest.mark.usefixtures("sizes")
+async def test_a_streamed_file_is_asked_for_by_its_checksum(acme: Acme, client: httpx.AsyncClient) -> None:
+    entry = await patient(acme, client).upload(Upload(SHARED, "a.bin", Content(cut_in(DATA[:300], 70), 300)))
+    assert entry.raw["checksum"] == hashlib.sha512(DATA[:300]).hexdigest()
+
+
+async def test_locks_end_when_they_were_told_to(acme: Acme, client: httpx.AsyncClient) -> None:
+    acme.change("upload", "/Shared/a.txt", content="x")
+    provider, file = patient(acme, client), Target(Kind.FILE, path="/Shared/a.txt")
+    await provider.lock(file, Lock(expires_at=datetime.now(UTC) + timedelta(hours=1)))
+    assert (await provider.entry(file)).raw["locked"] is True
+    with pytest.raises(BadRequest, match="is_download_prevented"):
+        await provider.lock(file, Lock(is_download_prevented=True))
+    await provider.unlock(file)
+    assert (await provider.entry(file)).raw["locked"] is False
+
+
+async def test_custom_fields_live_in_namespaces(acme: Acme, client: httpx.AsyncClient) -> None:
+    namespace = {"name": "crm", "scope": "public", "keys": {"customer": {"type": "string"}}}
+    acme.http.post("/pubapi/v1/properties/namespace", json=namespace).raise_for_status()
+    acme.change("upload", "/Shared/a.txt", content="x")
+    provider = patient(acme, client)
+    (template,) = await provider.field_templates(None)
+    assert (template.key, template.scope, template.fields) == (
+        "crm",
+        "public",
+        [{"key": "customer", "type": "string"}],
+    )
+    entry = await provider.entry(Target(Kind.FILE, path="/Shared/a.txt"))
+    await provider.set_custom_fields(entry, "crm", None, {"customer": "ACME"})
+    (values,) = await provider.custom_fields(entry)
+    assert values.values == {"customer": "ACME"}
+    with pytest.raises(VendorRefused):
+        await provider.set_custom_fields(entry, "crm", None, {"nonsense": 1})
+
+
+async def test_a_short_search_is_left_to_the_folders(acme: Acme, client: httpx.AsyncClient) -> None:
+    assert Egnyte.shortest_search == 3
+    acme.change("upload", "/Shared/report.txt", content="x")
+    page = await patient(acme, client).search(Search("rep"), None, 10)
+    assert [entry.name for entry in page.entries] == ["report.txt"]
+
+
+async def test_an_existing_folder_is_a_conflict(acme: Acme, client: httpx.AsyncClient) -> None:
+    provider = patient(acme, client)
+    await provider.create_folder("/Shared/f")
+    with pytest.raises(Conflict):
+        await provider.create_folder("/Shared/f")
