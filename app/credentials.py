@@ -74,6 +74,7 @@ class Credentials:
         self._registry = registry
         self._clock = clock
         self._lease = timedelta(seconds=(client.timeout.read or 0)) + _STORING
+        self._unsaved: dict[int, tuple[int, Tokens]] = {}
         self._refreshing: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
     def seal(self, instance_id: int, secrets: Secrets) -> bytes:
@@ -114,6 +115,9 @@ class Credentials:
         async with lock:
             while True:
                 secrets = await self.open(instance.id)
+                version, unsaved = self._unsaved.get(instance.id, (0, None))
+                if unsaved is not None and version == secrets.version:
+                    return await self._keep(instance.id, secrets, unsaved)
                 token = secrets.values["oauth.user.token"]
                 if token != rejected and not _is_ending(secrets.values, self._clock.now(), _EARLY):
                     return token
@@ -152,50 +156,55 @@ class Credentials:
                 self._clock.now(),
             )
         except GrantRefused as refusal:
-            return await self._after_refusal(instance, secrets, fence, refusal)
+            return await self._after_refusal(instance.id, secrets.version, fence, refusal)
         except BaseException:
             await self._release(instance.id, fence)
             raise
-        sealed = self.seal(instance.id, secrets.with_tokens(tokens))
+        return await self._keep(instance.id, secrets, tokens)
+
+    async def _keep(self, instance_id: int, used: Secrets, tokens: Tokens) -> str:
+        """Stores tokens that exist nowhere else; what cannot be stored now stays here and is tried again."""
+        self._unsaved[instance_id] = used.version, tokens
+        sealed = self.seal(instance_id, used.with_tokens(tokens))
         async with self._database.write() as connection:
             saved = await instances.save_credential(
-                connection, instance.id, version=secrets.version, sealed=sealed
+                connection, instance_id, version=used.version, sealed=sealed
             )
-        log.info("token refreshed", extra={"instance": instance.id, "saved": saved})
-        return tokens.access_token if saved else (await self.open(instance.id)).values["oauth.user.token"]
+        del self._unsaved[instance_id]
+        log.info("token refreshed", extra={"instance": instance_id, "saved": saved})
+        return tokens.access_token if saved else (await self.open(instance_id)).values["oauth.user.token"]
 
     async def _release(self, instance_id: int, fence: int) -> None:
         async with self._database.write() as connection:
             await instances.release_refresh(connection, instance_id, fence=fence)
 
-    async def _after_refusal(
-        self, instance: Instance, used: Secrets, fence: int, refusal: GrantRefused
-    ) -> str:
+    async def _after_refusal(self, instance_id: int, version: int, fence: int, refusal: GrantRefused) -> str:
         """Another process may have used the refresh token first; only if not, the grant is dead."""
-        await self._release(instance.id, fence)
-        stored = await self.open(instance.id)
-        if stored.version != used.version:
-            return stored.values["oauth.user.token"]
         revoked = GrantRevoked(provider_message=refusal.provider_message, vendor_status=refusal.vendor_status)
-        await self._end(instance.id, stored.version, revoked)
-        log.warning("grant refused by the vendor", extra={"instance": instance.id})
+        if not await self._end(instance_id, version, fence, revoked):
+            return (await self.open(instance_id)).values["oauth.user.token"]
+        log.warning("grant refused by the vendor", extra={"instance": instance_id})
         raise revoked from None
 
-    async def _end(self, instance_id: int, version: int, revoked: GrantRevoked) -> None:
-        """Marks the instance, stops its polling, and says so where its owner looks: as an event of his."""
+    async def _end(self, instance_id: int, version: int, fence: int, revoked: GrantRevoked) -> bool:
+        """Marks the instance, stops its polling, and says so where its owner looks: as an event of his.
+        False, and nothing of it, where somebody else has had the right to refresh meanwhile."""
         now = self._clock.now()
         async with self._database.write() as connection:
+            if not await instances.release_refresh(connection, instance_id, fence=fence):
+                return False
             await instances.update_instance(connection, instance_id, valid=False, updated_at=now)
             watched = await pollers.stop(connection, instance_id, error=str(revoked), now=now)
             found = await instances.for_worker(connection, instance_id)
             change = grant_revoked(instance_id, version, revoked.provider_message, now)
             if found is None or await events.known_keys(connection, instance_id, [change.event_id]):
-                return
+                return True
             recipient = Recipient(*found, await outbox.subscriptions_of(connection, instance_id))
             for resource in watched[:1]:
                 package = pack(recipient, [change], resource=resource, page_size=1, now=now)
                 await events.append(connection, package.events)
                 await outbox.append(connection, package.notifications, package.deliveries, now=now)
+        return True
 
 
 class AccessToken:

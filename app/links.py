@@ -56,13 +56,14 @@ async def share(
     now = runtime.clock.now()
     async with runtime.database.read() as connection:
         known = await links.of_file(connection, instance.id, entry.id, now=now)
-    if known is not None and expires_at in (None, known.expires_at):
-        token = runtime.sealer.open(known.sealed, _row_name(known.id)).decode()
-        return Shared(token, known.expires_at, vendor)
-    made, token = _new(runtime, instance, entry, expires_at or now + runtime.settings.link_lifetime, now)
-    async with runtime.database.write() as connection:
-        await links.replace(connection, made, now=now)
-    return Shared(token, made.expires_at, vendor)
+    if known is None or expires_at not in (None, known.expires_at):
+        made = _new(runtime, instance, entry, expires_at or now + runtime.settings.link_lifetime, now)
+        async with runtime.database.write() as connection:
+            if known is not None:
+                await links.remove(connection, instance.id, entry.id)
+            known = await links.keep(connection, made, now=now)  # somebody else may have made one meanwhile
+    token = runtime.sealer.open(known.sealed, _row_name(known.id)).decode()
+    return Shared(token, known.expires_at, vendor)
 
 
 async def revoke(runtime: Runtime, instance: Instance, hub: DocumentsProvider, file: Target) -> None:
@@ -94,11 +95,9 @@ async def _vendor_link(hub: DocumentsProvider, entry: Entry, expires_at: datetim
     return _NO_LINK
 
 
-def _new(
-    runtime: Runtime, instance: Instance, entry: Entry, expires_at: datetime, now: datetime
-) -> tuple[FileLink, str]:
+def _new(runtime: Runtime, instance: Instance, entry: Entry, expires_at: datetime, now: datetime) -> FileLink:
     token, link_id = secrets.token_urlsafe(32), new_id()
-    made = FileLink(
+    return FileLink(
         id=link_id,
         account_id=instance.account_id,
         instance_id=instance.id,
@@ -108,7 +107,6 @@ def _new(
         expires_at=expires_at.astimezone(UTC),
         created_at=now,
     )
-    return made, token
 
 
 def _row_name(link_id: int) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from app.ceql import Comparison, Condition, Row
-from app.errors import BadRequest, VendorForbidden, VendorNotFound
+from app.errors import BadRequest, VendorForbidden, VendorNotFound, VendorThrottled
 from app.hubs.documents import DocumentsProvider
 from app.hubs.entries import Entry, EntryPage, Kind, Search, Sort, Target
 from app.upstream.reading import date
@@ -23,8 +23,9 @@ from app.wire.documents import ENTRY_FIELDS, entry_row
 _READ_AHEAD = 200  # entries that are asked for at once, at least, where only some of them may fit
 EVERYTHING = Condition(lambda row: True)
 
-State = Any
-"""Where a list goes on: what a token carries, as JSON."""
+_LARGEST_LIMIT = 5000  # entries that a vendor is asked for at once; what it gives is its own number
+_LARGEST_COUNT = 10**12
+_FOREIGN = "nextPage: is not a token that this gateway gave"
 
 
 @dataclass(frozen=True)
@@ -62,60 +63,105 @@ class _Frame:
     done: int = 0
     page: EntryPage | None = field(default=None, repr=False)
 
+    @property
+    def is_over(self) -> bool:
+        return self.page is not None and self.page.cursor is None and self.done >= len(self.page.entries)
+
+    @property
+    def state(self) -> list[Any]:
+        """As a token keeps it; behind a page that is used up stands the next one."""
+        if self.page is not None and self.page.cursor and self.done >= len(self.page.entries):
+            return [self.folder_id, self.page.cursor, 0]
+        return [self.folder_id, self.cursor, self.done]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a list goes on: the folders that are open, the number of entries
+    that the vendor is asked for at once, and how many rows are still to be left out."""
+
+    limit: int
+    skip: int
+    frames: list[_Frame]
+
+
+class _Deadline:
+    """The end of a client's patience."""
+
+    def __init__(self, patience: timedelta) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._end = self._loop.time() + patience.total_seconds()
+
+    @property
+    def is_over(self) -> bool:
+        return self._loop.time() > self._end
+
 
 Fetch = Callable[[str, str | None], Awaitable[EntryPage]]
 
 
 async def contents(hub: DocumentsProvider, folder: Target, wish: Wish) -> Listing:
     """What lies directly in a folder."""
-    folder_id = folder.id or (await hub.entry(folder)).id
+    state = _state(wish)
     # A vendor orders folders before files; that is the order asked for only where one kind is left over.
     sort = wish.sort if wish.sort and _kind(wish.where.needs) else None
-    limit = wish.size if wish.where is EVERYTHING else max(wish.size, _READ_AHEAD)
-    ordered = False
+    limit = _limit(wish, state)
 
-    async def fetch(parent_id: str, cursor: str | None) -> EntryPage:
-        nonlocal ordered
-        page = await hub.contents(Target(Kind.FOLDER, id=parent_id), cursor, limit, sort)
-        ordered = page.sorted
-        return page
+    async def fetch(folder_id: str, cursor: str | None) -> EntryPage:
+        return await hub.contents(Target(Kind.FOLDER, id=folder_id), cursor, limit, sort)
 
-    state = _state(wish.token, wish.identity) if wish.token else None
-    first = await fetch(folder_id, None) if sort and state is None else None
-    exact = not wish.count_all and (wish.sort is None or ordered or isinstance(state, list))
-    reader = _Reader(fetch, _frames(state) if exact and state else [_Frame(folder_id, page=first)])
-    return await _page(reader, wish, state, exact)
+    if isinstance(state, _Place):
+        return await _page(_Reader(fetch, state.frames), wish, limit, state.skip)
+    start = _Frame(folder.id or (await hub.entry(folder)).id)
+    if sort is not None and state is None:
+        start.page = await fetch(start.folder_id, None)
+    reader = _Reader(fetch, [start])
+    if not wish.count_all and (wish.sort is None or (start.page and start.page.sorted)):
+        return await _page(reader, wish, limit, (wish.page - 1) * wish.size)
+    return await _whole(reader, wish, state)
 
 
 async def search(hub: DocumentsProvider, wanted: Search, wish: Wish, *, tags: Sequence[str] = ()) -> Listing:
     """Files and folders at any depth whose name holds the text, whatever its case, with all of the tags.
     With enough of a text the vendor searches; without one its folders are read one after another."""
-    limit = max(wish.size, _READ_AHEAD)
-    wanted = _narrowed(wanted, wish.where.needs)
+    state = _state(wish)
+    limit = _limit(wish, state)
+    narrowed = _narrowed(wanted, wish.where.needs)
     indexed = len(wanted.text) >= max(hub.shortest_search, 1)
-    root = "" if indexed else (await hub.entry(wanted.folder or Target(Kind.FOLDER, path="/"))).id
 
     async def fetch(folder_id: str, cursor: str | None) -> EntryPage:
         if indexed:
-            return await hub.search(wanted, cursor, limit)
+            return await hub.search(narrowed, cursor, limit)
         return await hub.contents(Target(Kind.FOLDER, id=folder_id), cursor, limit)
 
-    state = _state(wish.token, wish.identity) if wish.token else None
-    exact = wish.sort is None and not wish.count_all
-    reader = _Reader(fetch, _frames(state) if exact and state else [_Frame(root)], descend=not indexed)
-    text, since, until = wanted.text.casefold(), *wanted.created
+    wish = replace(wish, where=_fitting(wanted, tags, wish.where))
+    if isinstance(state, _Place):
+        return await _page(_Reader(fetch, state.frames, descend=not indexed), wish, limit, state.skip)
+    root = "" if indexed else (await hub.entry(wanted.folder or Target(Kind.FOLDER, path="/"))).id
+    reader = _Reader(fetch, [_Frame(root)], descend=not indexed)
+    if wish.sort is None and not wish.count_all:
+        return await _page(reader, wish, limit, (wish.page - 1) * wish.size)
+    return await _whole(reader, wish, state)
+
+
+def _fitting(wanted: Search, tags: Sequence[str], where: Condition) -> Condition:
+    """Looks at each result again: to a vendor, what it searches for are hints."""
+    text, (since, until) = wanted.text.casefold(), wanted.created
+    below = (wanted.folder.path if wanted.folder else None) or "/"
+    prefix = below.rstrip("/").casefold() + "/"
 
     def fits(row: Row) -> bool:
         created = date(row["createdDate"])
         return (
             text in row["name"].casefold()
+            and row["path"].casefold().startswith(prefix)
             and set(tags) <= set(row["tags"])
             and (since is None or (created is not None and created >= since))
             and (until is None or (created is not None and created <= until))
-            and wish.where(row)
+            and where(row)
         )
 
-    return await _page(reader, replace(wish, where=Condition(fits)), state, exact)
+    return Condition(fits, where.needs)
 
 
 class _Reader:
@@ -126,7 +172,8 @@ class _Reader:
         self._frames = frames
         self._descend = descend
 
-    async def entries(self) -> AsyncIterator[Entry]:
+    async def entries(self) -> AsyncIterator[Entry | None]:
+        """Each entry, and None where a page of the vendor had nothing: time has passed then, too."""
         while self._frames:
             frame = self._frames[-1]
             if frame.page is None:
@@ -137,23 +184,18 @@ class _Reader:
                 if self._descend and entry.kind is Kind.FOLDER:
                     self._frames.append(_Frame(entry.id))
                 yield entry
+            elif frame.page.cursor is None or frame.page.cursor == frame.cursor:
+                self._frames.pop()
             else:
-                self._turn(frame, frame.page)
+                frame.cursor, frame.done, frame.page = frame.page.cursor, 0, None
+                yield None
 
     @property
-    def state(self) -> State | None:
-        """Where to go on; None at the end."""
-        for frame in reversed(self._frames):
-            page = frame.page
-            if page is None or page.cursor is not None or frame.done < len(page.entries):
-                return [[frame.folder_id, frame.cursor, frame.done] for frame in self._frames]
-        return None
-
-    def _turn(self, frame: _Frame, page: EntryPage) -> None:
-        if page.cursor is None or page.cursor == frame.cursor:
+    def frames(self) -> list[_Frame]:
+        """Where to go on; nothing at the end."""
+        while self._frames and self._frames[-1].is_over:
             self._frames.pop()
-        else:
-            frame.cursor, frame.done, frame.page = page.cursor, 0, None
+        return self._frames
 
     async def _read(self, frame: _Frame) -> EntryPage:
         try:
@@ -164,31 +206,32 @@ class _Reader:
             return EntryPage([], None)  # a folder further down that is gone meanwhile or not for this user
 
 
-async def _page(reader: _Reader, wish: Wish, state: State | None, exact: bool) -> Listing:
-    if not exact:
-        return await _whole(reader, wish, state)
-    skip = 0 if state else (wish.page - 1) * wish.size
-    deadline = asyncio.get_running_loop().time() + wish.patience.total_seconds()
+async def _page(reader: _Reader, wish: Wish, limit: int, skip: int) -> Listing:
+    deadline = _Deadline(wish.patience)
     found: list[Entry] = []
     async for entry in reader.entries():
-        if wish.where(entry_row(entry)):
+        if entry is not None and wish.where(entry_row(entry)):
             if skip:
                 skip -= 1
-                continue
-            found.append(entry)
-        if len(found) == wish.size or asyncio.get_running_loop().time() > deadline:
-            return Listing(found, _token(wish, reader.state), unfinished=len(found) < wish.size)
+            else:
+                found.append(entry)
+        if len(found) == wish.size or deadline.is_over:
+            frames = [frame.state for frame in reader.frames]
+            token = _token(wish, [limit, skip, frames]) if frames else None
+            return Listing(found, token, unfinished=token is not None and len(found) < wish.size)
     return Listing(found, None)
 
 
-async def _whole(reader: _Reader, wish: Wish, state: State | None) -> Listing:
+async def _whole(reader: _Reader, wish: Wish, offset: int | None) -> Listing:
     """Reads the list to its end, to order or to count it; keeps no more of it than the page needs."""
-    skip = (wish.page - 1) * wish.size if state is None else _offset(state)
+    skip = (wish.page - 1) * wish.size if offset is None else offset
     enough = skip + wish.size
     kept: list[Entry] = []
-    total = 0
+    total, deadline = 0, _Deadline(wish.patience)
     async for entry in reader.entries():
-        if not wish.where(entry_row(entry)):
+        if deadline.is_over:
+            raise VendorThrottled("The vendor is too slow to order or count the whole list; narrow it down")
+        if entry is None or not wish.where(entry_row(entry)):
             continue
         total += 1
         if wish.sort is not None or total <= enough:
@@ -230,33 +273,49 @@ def identity(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-def _token(wish: Wish, state: State | None) -> str | None:
-    if state is None:
-        return None
+def _token(wish: Wish, state: list[Any] | int) -> str:
     return base64.urlsafe_b64encode(orjson.dumps([wish.identity, state])).decode().rstrip("=")
 
 
-def _state(token: str, of: str) -> State:
+def _state(wish: Wish) -> _Place | int | None:
+    """Where a token goes on: in the vendor's list, or at a number of an ordered or counted one.
+
+    Raises BadRequest for what is no token, or that of another list.
+    """
+    if not wish.token:
+        return None
     try:
-        named, state = orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        named, state = orjson.loads(base64.urlsafe_b64decode(wish.token + "=" * (-len(wish.token) % 4)))
     except (binascii.Error, ValueError, TypeError):
-        raise BadRequest("nextPage: is not a token that this gateway gave") from None
-    if named != of:
+        named, state = wish.identity, None
+    if named != wish.identity:
         raise BadRequest("nextPage: belongs to another list")
-    return state
+    match state:
+        case int() if _is_count(state):
+            return state
+        case [limit, skip, [_, *_] as frames] if _is_count(limit) and limit and _is_count(skip):
+            return _Place(limit, skip, [_frame(frame) for frame in frames])
+    raise BadRequest(_FOREIGN)
 
 
-def _frames(state: State) -> list[_Frame]:
-    try:
-        return [_Frame(str(folder_id), cursor, int(done)) for folder_id, cursor, done in state]
-    except (TypeError, ValueError):
-        raise BadRequest("nextPage: is not a token that this gateway gave") from None
+def _frame(state: Any) -> _Frame:
+    match state:
+        case [str(folder_id), str() | None as cursor, done] if _is_count(done):
+            return _Frame(folder_id, cursor, done)
+    raise BadRequest(_FOREIGN)
 
 
-def _offset(state: State) -> int:
-    if not isinstance(state, int) or state < 0:
-        raise BadRequest("nextPage: is not a token that this gateway gave")
-    return state
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_COUNT
+
+
+def _limit(wish: Wish, state: _Place | int | None) -> int:
+    """How many entries the vendor is asked for at once: the same number all through a list, because a token
+    counts within the vendor's pages."""
+    if isinstance(state, _Place):
+        return state.limit
+    wanted = wish.size if wish.where is EVERYTHING and wish.page == 1 else max(wish.size, _READ_AHEAD)
+    return min(wanted, _LARGEST_LIMIT)
 
 
 def _narrowed(wanted: Search, needs: Sequence[Comparison]) -> Search:

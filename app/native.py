@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -19,26 +20,32 @@ from app.hubs.documents import Native
 from app.registry import Provider
 from app.runtime import Runtime
 from app.store.tables import Instance
+from app.upstream.client import read
 
 _SEALED = "-/"
 """Begins a path that the vendor named and that this gateway has sealed."""
 
 _HOP_BY_HOP = frozenset(
     {
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
     }
 )
-_NOT_ASKED = _HOP_BY_HOP | {"authorization", "cookie", "host", "content-length", "expect"}
-_NOT_ANSWERED = _HOP_BY_HOP | {"set-cookie"}
-_OURS = ("elements-", "x-forwarded-")
+_LENGTH, _ENCODINGS = b"content-length", b"accept-encoding"
+_NOT_ASKED = _HOP_BY_HOP | {b"authorization", b"cookie", b"host", b"expect", _LENGTH, _ENCODINGS}
+_NOT_ANSWERED = _HOP_BY_HOP | {b"set-cookie", b"strict-transport-security", b"alt-svc", b"date", b"server"}
+_OURS = (b"elements-", b"x-forwarded-")
+_LONG_POLL = timedelta(minutes=11)  # Box lets its clients wait for 610 s
+_BODILESS = frozenset({204, 304})
+
+Headers = Sequence[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True)
@@ -48,9 +55,23 @@ class Call:
     method: str
     path: str
     query: str
-    headers: Sequence[tuple[str, str]]
+    headers: Headers
     body: bytes | AsyncIterator[bytes] | None
     base: str
+
+    @property
+    def line(self) -> str:
+        """What patterns are matched with: decoded to its end, in one case, without parameters of segments.
+
+        Raises Forbidden for a path that may mean another one to somebody behind us.
+        """
+        plain = self.path
+        while (decoded := unquote(plain)) != plain:
+            plain = decoded
+        *above, last = [part.partition(";")[0].strip() for part in re.split(r"[/\\\\]", plain)]
+        if {"", ".", ".."} & set(above) or last in {".", ".."} or "\\" in plain or not plain.isprintable():
+            raise Forbidden("The gateway does not pass this path on")
+        return f"{self.method} {'/'.join([*above, last]).lower()}"
 
 
 @dataclass(frozen=True)
@@ -58,7 +79,7 @@ class Answer:
     """What goes back. The body is either here or still to be read from `response`."""
 
     response: httpx.Response
-    headers: list[tuple[str, str]]
+    headers: Headers
     body: bytes | None
 
 
@@ -77,25 +98,30 @@ async def pass_through(runtime: Runtime, instance: Instance, call: Call) -> Answ
         budget=runtime.settings.vendor_budget,
         account=instance.id,
     )
-    line = f"{call.method} {unquote(call.path)}"
-    url = _sealed_url(runtime, instance, call.path) or way.url(*_place(provider, call, line))
+    sealed = _sealed_url(runtime, instance, call.path)
+    url = sealed or way.url(*_place(provider, call))
     response = await way.relay(
-        call.method, f"{url}?{call.query}" if call.query else url, list(_asked(call)), call.body
+        call.method,
+        f"{url}?{call.query}" if call.query else url,
+        list(_asked(call)),
+        call.body,
+        silence=_LONG_POLL if sealed else None,
     )
-    headers = [(key, value) for key, value in response.headers.multi_items() if key not in _dropped(response)]
-    if response.is_success and re.fullmatch(provider.native.links, line):
-        await response.aread()
-        return Answer(response, _plain(headers), _led_back(runtime, instance, call.base, response.content))
+    if not sealed and response.is_success and re.fullmatch(provider.native.links, call.line):
+        led_back = _led_back(runtime, instance, provider, call.base, await read(response))
+        return Answer(response, _answered(response, led_back), led_back)
+    if call.method == "HEAD":
+        return Answer(response, _answered(response, None), b"")
+    body = b"" if response.status_code in _BODILESS else None
     if response.is_stream_consumed:
-        return Answer(response, _plain(headers), response.content)
-    return Answer(response, headers, None)
+        body = response.content
+    return Answer(response, _answered(response, body), body)
 
 
-def _place(provider: Provider, call: Call, line: str) -> tuple[str, str]:
+def _place(provider: Provider, call: Call) -> tuple[str, str]:
     """The path at the vendor, and the host of it."""
     native: Native = provider.native
-    segments = re.split(r"[/\\\\]", unquote(unquote(call.path)))
-    if not re.fullmatch(native.allowed, line) or {".", ".."} & set(segments) or not line.isprintable():
+    if not re.fullmatch(native.allowed, call.line):
         raise Forbidden(f"The gateway does not pass this path on to '{provider.key}'")
     for pattern, host, template in native.hosts:
         found = re.fullmatch(pattern, f"{call.method} {call.path}")
@@ -104,32 +130,40 @@ def _place(provider: Provider, call: Call, line: str) -> tuple[str, str]:
     return f"/{call.path}", ""
 
 
-def _asked(call: Call) -> Iterator[tuple[str, str]]:
+def _asked(call: Call) -> Iterator[tuple[bytes, bytes]]:
     """What the vendor gets to see: no credentials, nothing between two machines, nothing of ours."""
     sent = [(key.lower(), value) for key, value in call.headers]
-    named = {name.strip().lower() for key, value in sent if key == "connection" for name in value.split(",")}
-    dropped = _NOT_ASKED | named
+    dropped = _NOT_ASKED | _named(value for key, value in sent if key == b"connection")
     if isinstance(call.body, AsyncIterator):  # of bytes in memory the client sets the length itself
-        dropped -= {"content-length"}
+        dropped -= {_LENGTH}
     for key, value in sent:
         if key not in dropped and not key.startswith(_OURS):
             yield key, value
-    if all(key != "accept-encoding" for key, _ in sent):
-        yield "accept-encoding", "identity"  # the client would add what this client did not ask for
+    yield _ENCODINGS, b"identity"  # some answers are read here
 
 
-def _dropped(response: httpx.Response) -> frozenset[str]:
-    named = response.headers.get("connection", "").split(",")
-    return _NOT_ANSWERED | {name.strip().lower() for name in named}
+def _answered(response: httpx.Response, body: bytes | None) -> Headers:
+    """The vendor's headers; of a body that was read here, with its own length."""
+    sent = [(key.lower(), value) for key, value in response.headers.raw]
+    dropped = _NOT_ANSWERED | _named(value for key, value in sent if key == b"connection")
+    if body is not None:
+        dropped |= {b"content-encoding", _LENGTH}
+    kept = [(key, value) for key, value in sent if key not in dropped]
+    if body is not None and response.status_code not in _BODILESS:
+        kept.append((_LENGTH, str(len(body)).encode()))
+    return kept
 
 
-def _plain(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The headers of a body that was read and decoded here."""
-    return [(key, value) for key, value in headers if key not in {"content-encoding", "content-length"}]
+def _named(values: Iterable[bytes]) -> frozenset[bytes]:
+    """The headers that a Connection header names."""
+    return frozenset(name.strip().lower() for value in values for name in value.split(b","))
 
 
-def _led_back(runtime: Runtime, instance: Instance, base: str, body: bytes) -> bytes:
-    """The body with its URLs pointing at this gateway. Their queries stay readable: clients add to them."""
+def _led_back(runtime: Runtime, instance: Instance, provider: Provider, base: str, body: bytes) -> bytes:
+    """The body with the vendor's URLs pointing at this gateway. Their queries stay readable: clients add to
+    them. What is not JSON, or leads elsewhere, stays as it is."""
+    hosts = _hosts(runtime, instance, provider)
+    suffixes = tuple(f".{domain}" for domain in provider.native.domains)
 
     def rewritten(value: Any) -> Any:
         match value:
@@ -139,13 +173,27 @@ def _led_back(runtime: Runtime, instance: Instance, base: str, body: bytes) -> b
                 return [rewritten(item) for item in value]
             case str() if value.startswith(("http://", "https://")):
                 url, _, query = value.partition("?")
+                if urlsplit(url).netloc not in hosts and not (urlsplit(url).hostname or "").endswith(
+                    suffixes
+                ):
+                    return value
                 sealed = runtime.sealer.seal(url.encode(), _row_name(instance))
                 token = base64.urlsafe_b64encode(sealed).decode().rstrip("=")
                 return f"{base}/{_SEALED}{token}{'?' + query if query else ''}"
             case _:
                 return value
 
-    return orjson.dumps(rewritten(orjson.loads(body))) if body else body
+    try:
+        return orjson.dumps(rewritten(orjson.loads(body)))
+    except (orjson.JSONDecodeError, ValueError):
+        return body
+
+
+def _hosts(runtime: Runtime, instance: Instance, provider: Provider) -> set[str]:
+    """Where this provider's API is, as host and port."""
+    base = runtime.registry.base_url(provider, instance.configuration)
+    others = runtime.registry.hosts(provider, instance.configuration).values()
+    return {urlsplit(url).netloc for url in (base, *others)}
 
 
 def _sealed_url(runtime: Runtime, instance: Instance, path: str) -> str | None:
@@ -155,10 +203,9 @@ def _sealed_url(runtime: Runtime, instance: Instance, path: str) -> str | None:
     token = path.removeprefix(_SEALED)
     try:
         sealed = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
-        url = runtime.sealer.open(sealed, _row_name(instance)).decode()
+        return runtime.sealer.open(sealed, _row_name(instance)).decode()
     except (binascii.Error, ValueError, SettingsError):
         raise NotFound("No such path of the vendor found") from None
-    return url if urlsplit(url).hostname else None
 
 
 def _row_name(instance: Instance) -> str:

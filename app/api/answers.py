@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from urllib.parse import quote
 
 import orjson
-from fastapi import Depends, Query, Response
+from fastapi import Depends, Header, Query, Response
+from python_multipart.multipart import parse_options_header
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -61,6 +62,17 @@ def done() -> Response:
     return Response(status_code=200)
 
 
+def _byte_range(
+    byte_range: Annotated[str | None, Header(alias="Range", max_length=200)] = None,
+    if_range: Annotated[str | None, Header(alias="If-Range", max_length=200)] = None,
+) -> str | None:
+    """The part that is asked for. With a condition the whole file is right too, and the only safe answer."""
+    return byte_range if if_range is None else None
+
+
+RangeDep = Annotated[str | None, Depends(_byte_range)]
+
+
 class Bytes(StreamingResponse):
     """The bytes of a file, passed on at the pace at which the client takes them."""
 
@@ -83,12 +95,12 @@ class Bytes(StreamingResponse):
 
 def _disposition(download: Download) -> str:
     """RFC 6266: the name for old clients, and the whole of it for all others."""
-    if download.name is None:
-        return str(download.response.headers.get("content-disposition") or "attachment")
-    plain = "".join(
-        letter if " " <= letter <= "~" and letter not in '"\\%' else "_" for letter in download.name
-    )
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(download.name, safe='')}"
+    given = download.response.headers.get("content-disposition") or "attachment"
+    if download.name is None and given.isascii():
+        return str(given)
+    name = download.name or parse_options_header(given)[1].get(b"filename", b"file").decode(errors="replace")
+    plain = "".join(letter if " " <= letter <= "~" and letter not in '"\\%' else "_" for letter in name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
 def _json(body: Any, headers: Mapping[str, str] | None) -> Response:

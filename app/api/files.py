@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app import documents, links
 from app.api import multipart
-from app.api.answers import AnswersDep, Bytes, done
+from app.api.answers import AnswersDep, Bytes, RangeDep, done
 from app.api.deps import InstanceDep, RuntimeDep
 from app.api.lists import PAGE_SIZE, NextPageQuery, PageQuery, PageSizeQuery
 from app.api.problems import responses
@@ -117,7 +117,7 @@ async def upload_file(
 async def download_file(
     hub: Annotated[DocumentsProvider, able(Power.DOWNLOAD)],
     file: TargetDep,
-    byte_range: Annotated[str | None, Header(alias="Range", max_length=200)] = None,
+    byte_range: RangeDep,
 ) -> Response:
     """Downloads a file, or the part of it that a Range header asks for."""
     return Bytes(await hub.download(file, byte_range=byte_range))
@@ -220,7 +220,7 @@ async def download_revision(
     hub: Annotated[DocumentsProvider, able(Power.REVISIONS)],
     file: TargetDep,
     revision_id: RevisionId,
-    byte_range: Annotated[str | None, Header(alias="Range", max_length=200)] = None,
+    byte_range: RangeDep,
 ) -> Response:
     """Downloads one version of a file."""
     return Bytes(await hub.download(file, byte_range=byte_range, revision_id=revision_id))
@@ -305,9 +305,10 @@ async def lock_file(
 ) -> Response:
     """Keeps others from changing a file."""
     order = body or LockOrder()
-    if order.expires_at is not None and order.expires_at.timestamp() <= runtime.clock.now().timestamp():
+    until = _aware(order.expires_at)
+    if until is not None and until <= runtime.clock.now():
         raise BadRequest("expires_at: must be a time to come")
-    await hub.lock(file, Lock(_aware(order.expires_at), order.is_download_prevented))
+    await hub.lock(file, Lock(until, order.is_download_prevented))
     return done()
 
 
@@ -343,4 +344,4 @@ def _offset(token: str) -> int:
 
 
 def _aware(moment: datetime | None) -> datetime | None:
-    return moment.astimezone() if moment else None
+    return moment.replace(tzinfo=moment.tzinfo or UTC) if moment else None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Response
+from fastapi import APIRouter, Path, Response
 
 from app import links
-from app.api.answers import Bytes
+from app.api.answers import Bytes, RangeDep
 from app.api.deps import RuntimeDep
 from app.api.problems import responses
 
@@ -18,7 +18,7 @@ router = APIRouter(tags=["links"], responses=responses(400, 404, 416, 429, 502))
 async def follow_link(
     runtime: RuntimeDep,
     token: Annotated[str, Path(max_length=100, description="What the link ends in.")],
-    byte_range: Annotated[str | None, Header(alias="Range", max_length=200)] = None,
+    byte_range: RangeDep,
 ) -> Response:
     """Downloads the file behind a `cloudElementsLink`."""
     return Bytes(await links.follow(runtime, token, byte_range))

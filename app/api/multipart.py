@@ -15,16 +15,15 @@ from app.errors import BadRequest, UnsupportedMediaType
 from app.upstream.content import Content
 
 _FILE = b"file"
-_FIELD_LIMIT = 65_536  # bytes of a field beside the file; more are dropped
+_GUESSED_FROM = 8 * 2**20  # bytes; a smaller file needs no size: every provider takes it whole
 
 
 @dataclass
 class UploadedFile:
-    """The file of a form, not read yet, with what stood before it."""
+    """The file of a form, not read yet."""
 
     content: Content
     file_name: str | None
-    fields: dict[str, str]
 
 
 @dataclass
@@ -60,15 +59,10 @@ async def open_file(request: Request, *, size: int | None) -> UploadedFile:
     if content_type != b"multipart/form-data" or not options.get(b"boundary"):
         raise UnsupportedMediaType("Send the file as multipart/form-data, in the part 'file'")
     form = _Form(request, options[b"boundary"])
-    fields: dict[str, str] = {}
-    while isinstance(event := await form.next(), _Part | _Mark):
-        if event is _Mark.FORM_END:
-            break
+    while (event := await form.next()) is not _Mark.FORM_END:
         if isinstance(event, _Part) and event.is_file:
-            name = event.option(b"filename")
-            return UploadedFile(await form.content(size), _text(name) or None, fields)
-        if isinstance(event, _Part):
-            fields[_text(event.option(b"name"))] = await form.field()
+            name = event.option(b"filename") or b""
+            return UploadedFile(await form.content(size), name.decode(errors="replace") or None)
     raise BadRequest("file: the form has no part 'file'")
 
 
@@ -123,19 +117,14 @@ class _Form:
         if event is not _Mark.PART_END:
             raise BadRequest("The body ends before its last boundary")
 
-    async def field(self) -> str:
-        found = bytearray()
-        async for piece in self.data():
-            found += piece[: _FIELD_LIMIT - len(found)]
-        return _text(bytes(found))
-
     async def content(self, size: int | None) -> Content:
         """The data of the current part; what follows in the request is read after it."""
         pieces = self.data()
         first = await anext(pieces, b"")
         if size is None and self._length is not None:
             ending = b"\r\n--" + self._boundary + b"--\r\n"
-            size = self._length - self._data_at - len(ending) if self._data_at is not None else 0
+            size = self._length - (self._data_at or self._length) - len(ending)
+            size = size if size > _GUESSED_FROM else None
         return Content(self._to_the_end(first, pieces), size)
 
     async def _to_the_end(self, first: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -158,10 +147,6 @@ class _Form:
         self._part.headers[bytes(self._name).lower()] = bytes(self._value)
         self._name.clear()
         self._value.clear()
-
-
-def _text(value: bytes | None) -> str:
-    return (value or b"").decode(errors="replace")
 
 
 def _length(request: Request) -> int | None:

@@ -27,9 +27,7 @@ class Passed(StreamingResponse):
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
         super().__init__(self._body(answer), answer.response.status_code)
-        self.raw_headers = [(key.encode(), value.encode("latin-1")) for key, value in answer.headers]
-        if answer.body is not None:
-            self.raw_headers.append((b"content-length", str(len(answer.body)).encode()))
+        self.raw_headers = list(answer.headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -62,7 +60,7 @@ async def pass_through(
         method=request.method,
         path=path,
         query=request.url.query,
-        headers=[(key.decode("latin-1"), value.decode("latin-1")) for key, value in request.headers.raw],
+        headers=request.headers.raw,
         body=await _body(request),
         base=f"{base}{before}{_PREFIX.rstrip('/')}",
     )

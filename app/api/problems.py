@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from app.api.requests import request_id
@@ -39,6 +40,7 @@ def install(app: FastAPI) -> None:
     app.exception_handler(GatewayError)(_gateway_error)
     app.exception_handler(RequestValidationError)(_invalid)
     app.exception_handler(HTTPException)(_http_error)
+    app.exception_handler(ClientDisconnect)(_left)
     app.exception_handler(Exception)(_unexpected)
 
 
@@ -64,6 +66,11 @@ async def _invalid(request: Request, error: RequestValidationError) -> Response:
 async def _http_error(request: Request, error: HTTPException) -> Response:
     """What the framework itself refuses: unknown paths, wrong verbs, bodies that are not JSON."""
     return _answer(request, error.status_code, str(error.detail), headers=error.headers)
+
+
+async def _left(request: Request, error: ClientDisconnect) -> Response:
+    """Nobody reads this; 499 is what the log line says of a client that went in the middle of its upload."""
+    return Response(status_code=499)
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

@@ -132,12 +132,14 @@ class Native:
 
     `allowed` is what may be asked at all. `hosts` sends what matches to one of the provider's other hosts,
     with the path rewritten by a template in the way of `re.Match.expand`. `links` are the calls whose
-    answers carry URLs that the client calls next, and that therefore have to lead back to the gateway.
+    answers carry URLs that the client calls next, and that therefore have to lead back to the gateway,
+    if they are on the provider's hosts or below one of its `domains`.
     """
 
     allowed: str
     hosts: Sequence[tuple[str, str, str]] = ()
     links: str = r"(?!)"
+    domains: Sequence[str] = ()
 
 
 class DocumentsProvider(Protocol):

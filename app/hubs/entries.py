@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from app.errors import BadRequest
 from app.upstream.content import Content
 
 
@@ -59,6 +61,13 @@ class Slice:
 
     offset: int
     limit: int
+
+
+def offset_of(cursor: str | None) -> int:
+    """The cursor of a vendor that counts. Raises BadRequest for what is none."""
+    if cursor is not None and not re.fullmatch(r"\d{1,12}", cursor, re.ASCII):
+        raise BadRequest("nextPage: is not a token of this list")
+    return int(cursor or 0)
 
 
 @dataclass(frozen=True)

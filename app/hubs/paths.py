@@ -4,6 +4,7 @@ hints that are checked each time they are used."""
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from urllib.parse import quote
 
 from app.errors import BadRequest, Conflict, VendorNotFound
 from app.hubs.entries import Entry, Kind, Target
@@ -36,6 +37,13 @@ def normalised(path: str, *, name: str = "path") -> str:
     if any(ord(letter) < 32 or ord(letter) == 127 for letter in path):
         raise BadRequest(f"{name}: holds a control character")
     return "/" + "/".join(parts)
+
+
+def segment(text: str) -> str:
+    """A client's text as one segment of a URL's path. Raises BadRequest for `.` and `..`, which lead away."""
+    if text in {".", ".."}:
+        raise BadRequest("id: '.' and '..' are no ids")
+    return quote(text, safe="")
 
 
 class Paths:
@@ -88,10 +96,16 @@ class Paths:
             parent_id = await self._made(parent)
         try:
             made = await self._create(parent_id, name)
-        except Conflict:  # somebody else was faster, or a file has this name
-            return (await self.find(Target(Kind.FOLDER, path=path))).id
+        except Conflict:  # somebody else was faster, or it is there in another case
+            return (await self._in_any_case(parent_id, name)).id
         self._hints[_key(Kind.FOLDER, path)] = made.id
         return made.id
+
+    async def _in_any_case(self, parent_id: str, name: str) -> Entry:
+        async for entry in self._children(parent_id):
+            if entry.kind is Kind.FOLDER and entry.name.casefold() == name.casefold():
+                return entry
+        raise Conflict(f"'{name}' exists and is no folder")
 
     async def _hinted(self, kind: Kind, path: str) -> Entry | None:
         hint = self._hints.get(_key(kind, path))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import mimetypes
 import re
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, ClassVar
-from urllib.parse import quote
 
 import orjson
 
@@ -49,10 +48,11 @@ from app.hubs.entries import (
     Storage,
     Target,
     Upload,
+    offset_of,
 )
-from app.hubs.paths import Paths, split
+from app.hubs.paths import Paths, segment, split
 from app.upstream.client import Refusal, Upstream, decode
-from app.upstream.content import Content, ahead, parts
+from app.upstream.content import Chunk, Content, ahead, chunks
 from app.upstream.oauth import OAuthSpec
 from app.upstream.reading import date, fingerprint, mapping, rows, text
 
@@ -69,6 +69,8 @@ _LIST_LIMIT = 1000
 _SEARCH_LIMIT = 200
 _OFFSET_LIMIT = 10_000  # entries; Box refuses offsets beyond it
 _SORTS = {"name": "name", "modifiedDate": "date", "size": "size"}
+
+_sha1 = partial(hashlib.sha1, usedforsecurity=False)  # the checksum that Box uses
 
 # Event type of the user streams -> Cloud Elements' event type and the finer verb.
 _MEANING: dict[str, tuple[str, str]] = {
@@ -134,7 +136,11 @@ class Box(DocumentsProvider):
             (r"POST (2\.0/files/(?:\d+/)?(?:content|upload_sessions))", "upload", r"/api/\1"),
             (r"[A-Z]+ (2\.0/files/upload_sessions/.*)", "upload", r"/api/\1"),
         ),
-        links=r"OPTIONS 2\.0/events|OPTIONS .*/content|POST .*/upload_sessions|GET .*/upload_sessions/[^/]+",
+        links=(
+            r"OPTIONS 2\.0/events|OPTIONS 2\.0/files/(\d+/)?content"
+            r"|(POST|GET) ((api|upload)/)?2\.0/files/(\d+/)?upload_sessions(/[^/]+)?"
+        ),
+        domains=("box.com", "box.net", "boxcloud.com"),
     )
 
     def __init__(self, upstream: Upstream, configuration: Mapping[str, str | None]) -> None:
@@ -185,17 +191,17 @@ class Box(DocumentsProvider):
     ) -> EntryPage:
         folder_id = folder.id or (await self._paths.find(folder)).id
         if sort is not None and sort.field in _SORTS and (cursor is None or cursor.isdecimal()):
-            page = await self._sorted(folder_id, int(cursor or 0), limit, sort)
+            page = await self._sorted(folder_id, offset_of(cursor), limit, sort)
             if page.total is None or page.total <= _OFFSET_LIMIT:
                 return page
         parameters = _ITEM | {"usemarker": "true", "limit": min(limit, _LIST_LIMIT)}
         if cursor is not None:
             parameters["marker"] = cursor
-        body = await self._json("GET", f"/2.0/folders/{_part(folder_id)}/items", params=parameters)
+        body = await self._json("GET", f"/2.0/folders/{segment(folder_id)}/items", params=parameters)
         return EntryPage(_entries(body), text(body.get("next_marker")))
 
     async def search(self, search: Search, cursor: str | None, limit: int) -> EntryPage:
-        offset = int(cursor or 0)
+        offset = offset_of(cursor)
         parameters: dict[str, str | int] = {
             "query": search.text,
             "content_types": "name",
@@ -221,7 +227,7 @@ class Box(DocumentsProvider):
     ) -> Download:
         known = None if file.id else await self._paths.find(file)
         response = await self._upstream.open(
-            f"/2.0/files/{_part(file.id or (known.id if known else ''))}/content",
+            f"/2.0/files/{segment(file.id or (known.id if known else ''))}/content",
             headers={"Range": byte_range} if byte_range else None,
             params={"version": revision_id} if revision_id else None,
         )
@@ -266,7 +272,9 @@ class Box(DocumentsProvider):
         return await self._change(entry, {key: value for key, value in wanted.items() if value is not None})
 
     async def link(self, entry: Entry, expires_at: datetime | None) -> Link:
-        shared = entry.raw.get("shared_link")
+        shared = mapping(entry.raw.get("shared_link"))
+        if shared and shared.get("access") != "open":
+            raise VendorForbidden("The file is shared with less than everybody; its link stays as it is")
         if not shared or (expires_at and date(shared.get("unshared_at")) != expires_at):
             wish = {"access": "open"} | ({"unshared_at": expires_at.isoformat()} if expires_at else {})
             changed = await self._change(entry, {"shared_link": wish})
@@ -279,7 +287,8 @@ class Box(DocumentsProvider):
         )
 
     async def unlink(self, entry: Entry) -> None:
-        await self._change(entry, {"shared_link": None})
+        if mapping(entry.raw.get("shared_link")).get("access") == "open":
+            await self._change(entry, {"shared_link": None})
 
     async def revisions(self, file: Target) -> Sequence[Revision]:
         file_id = await self._file_id(file)
@@ -304,19 +313,22 @@ class Box(DocumentsProvider):
         return CommentPage(found, part.offset + len(found) < int(body.get("total_count") or 0))
 
     async def comment(self, file: Target, comment_id: str) -> Comment:
-        path = f"/2.0/comments/{_part(comment_id)}"
-        return _comment(await self._json("GET", path, params={"fields": _COMMENT}))
+        path = f"/2.0/comments/{segment(comment_id)}"
+        found = await self._json("GET", path, params={"fields": _COMMENT})
+        if file.id is not None and mapping(found.get("item")).get("id") != file.id:
+            raise VendorNotFound("The comment is on another file")
+        return _comment(found)
 
     async def add_comment(self, file: Target, words: str) -> Comment:
         wanted = {"message": words, "item": {"type": "file", "id": await self._file_id(file)}}
         return _comment(await self._json("POST", "/2.0/comments", json=wanted, params={"fields": _COMMENT}))
 
     async def edit_comment(self, file: Target, comment_id: str, words: str) -> Comment:
-        path = f"/2.0/comments/{_part(comment_id)}"
+        path = f"/2.0/comments/{segment(comment_id)}"
         return _comment(await self._json("PUT", path, json={"message": words}, params={"fields": _COMMENT}))
 
     async def delete_comment(self, file: Target, comment_id: str) -> None:
-        await self._upstream.call("DELETE", f"/2.0/comments/{_part(comment_id)}")
+        await self._upstream.call("DELETE", f"/2.0/comments/{segment(comment_id)}")
 
     async def lock(self, file: Target, lock: Lock) -> None:
         wanted: dict[str, Any] = {"access": "lock", "is_download_prevented": lock.is_download_prevented}
@@ -329,13 +341,13 @@ class Box(DocumentsProvider):
 
     async def collaborations(self, folder: Target) -> Sequence[Collaboration]:
         folder_id = folder.id or (await self._paths.find(folder)).id
-        body = await self._json("GET", f"/2.0/folders/{_part(folder_id)}/collaborations")
+        body = await self._json("GET", f"/2.0/folders/{segment(folder_id)}/collaborations")
         return [_collaboration(row) for row in _rows(body)]
 
     async def field_templates(self, scope: str | None) -> Sequence[FieldTemplate]:
         found: list[FieldTemplate] = []
         for each in [scope] if scope else ["global", "enterprise"]:
-            body = await self._json("GET", f"/2.0/metadata_templates/{_part(each)}", params={"limit": 100})
+            body = await self._json("GET", f"/2.0/metadata_templates/{segment(each)}", params={"limit": 100})
             found += [
                 FieldTemplate(
                     str(row.get("templateKey")),
@@ -398,7 +410,7 @@ class Box(DocumentsProvider):
                 return found
 
     async def _fetch(self, kind: Kind, item_id: str) -> Entry:
-        return _entry(await self._json("GET", f"/2.0/{kind}s/{_part(item_id)}", params=_ITEM))
+        return _entry(await self._json("GET", f"/2.0/{kind}s/{segment(item_id)}", params=_ITEM))
 
     async def _children(self, folder_id: str) -> AsyncIterator[Entry]:
         cursor: str | None = None
@@ -417,13 +429,13 @@ class Box(DocumentsProvider):
             "sort": _SORTS[sort.field],
             "direction": "DESC" if sort.descending else "ASC",
         }
-        body = await self._json("GET", f"/2.0/folders/{_part(folder_id)}/items", params=parameters)
+        body = await self._json("GET", f"/2.0/folders/{segment(folder_id)}/items", params=parameters)
         found, total = _entries(body), int(body.get("total_count") or 0)
         following = offset + len(found)
         return EntryPage(found, str(following) if found and following < total else None, total, sorted=True)
 
     async def _file_id(self, file: Target) -> str:
-        return _part(file.id or (await self._paths.find(file)).id)
+        return segment(file.id or (await self._paths.find(file)).id)
 
     async def _create_in(self, parent_id: str, name: str) -> Entry:
         wanted = {"name": name, "parent": {"id": parent_id}}
@@ -443,6 +455,13 @@ class Box(DocumentsProvider):
         path = f"/2.0/files/{await self._file_id(file)}"
         await self._json("PUT", path, json={"lock": lock}, params={"fields": "lock"})
 
+    async def _stored(self, parent_id: str, name: str) -> Entry | None:
+        """The file of that name."""
+        async for entry in self._children(parent_id):
+            if entry.kind is Kind.FILE and entry.name == name:
+                return entry
+        return None
+
     async def _to_replace(self, parent_id: str, upload: Upload) -> str | None:
         """Asks Box, before the bytes come, whether they will be welcome; the id of a file of that name."""
         wanted = {"name": upload.name, "parent": {"id": parent_id}, "size": upload.content.size}
@@ -456,7 +475,7 @@ class Box(DocumentsProvider):
 
     async def _send(self, parent_id: str, file_id: str | None, name: str, data: bytes) -> Entry:
         head, tail, headers = _envelope(parent_id, file_id, name)
-        headers["Content-MD5"] = hashlib.sha1(data, usedforsecurity=False).hexdigest()  # Box means SHA-1
+        headers["Content-MD5"] = _sha1(data).hexdigest()  # Box means SHA-1
         path = _upload_path(file_id, "content")
         done = await self._upstream.call(
             "POST", path, host="upload", content=head + data + tail, headers=headers
@@ -466,7 +485,7 @@ class Box(DocumentsProvider):
     async def _stream(self, parent_id: str, file_id: str | None, name: str, content: Content) -> Entry:
         head, tail, headers = _envelope(parent_id, file_id, name)
         headers["Content-Length"] = str(len(head) + (content.size or 0) + len(tail))
-        digest = hashlib.sha1(usedforsecurity=False)
+        digest = _sha1()
 
         async def body() -> AsyncIterator[bytes]:
             yield head
@@ -486,7 +505,7 @@ class Box(DocumentsProvider):
 
     async def _forget_version(self, entry: Entry) -> None:
         version = mapping(entry.raw.get("file_version")).get("id")
-        await self._upstream.call("DELETE", _at(entry, f"/versions/{_part(str(version))}"))
+        await self._upstream.call("DELETE", _at(entry, f"/versions/{segment(str(version))}"))
 
     async def _in_parts(self, parent_id: str, file_id: str | None, name: str, content: Content) -> Entry:
         wanted = {"file_size": content.size, "file_name": name}
@@ -497,43 +516,52 @@ class Box(DocumentsProvider):
         urls = mapping(session.get("session_endpoints"))
         try:
             sent, digest = await self._send_parts(session, urls, content)
-            done = await self._upstream.call(
-                "POST", str(urls["commit"]), json={"parts": sent}, headers={"Digest": digest}
-            )
         except BaseException:  # a client that has left included: nothing half may stay behind
-            await self._upstream.call("DELETE", str(urls["abort"]))
+            with suppress(VendorError):
+                await self._upstream.call("DELETE", str(urls["abort"]))
             raise
-        return _uploaded(decode(done))
+        headers = {"Digest": f"sha={base64.b64encode(digest).decode()}"}
+        try:
+            done = await self._upstream.call(
+                "POST", str(urls["commit"]), json={"parts": sent}, headers=headers
+            )
+            return _uploaded(decode(done))
+        except VendorUnavailable:
+            stored = await self._stored(parent_id, name)
+            if stored is None or stored.raw.get("sha1") != digest.hex():
+                raise
+            return stored  # only its answer was lost
 
     async def _send_parts(
         self, session: Mapping[str, Any], urls: Mapping[str, Any], content: Content
-    ) -> tuple[list[Mapping[str, Any]], str]:
-        whole, sent, offset = hashlib.sha1(usedforsecurity=False), [], 0
-        async with aclosing(ahead(parts(content, int(session["part_size"])))) as reading:
-            async for data in reading:
-                await asyncio.to_thread(whole.update, data)
-                sent.append(await self._send_part(urls, data, offset, content.size or 0))
-                offset += len(data)
-        return sent, _digest(whole.digest())
+    ) -> tuple[list[Mapping[str, Any]], bytes]:
+        whole, sent, offset = _sha1(), [], 0
+        with Chunk(_sha1) as one, Chunk(_sha1) as other:
+            parts = chunks(content, int(session["part_size"]), (one, other), whole)
+            async with aclosing(ahead(parts)) as reading:
+                async for part in reading:
+                    sent.append(await self._sendsegment(urls, part, offset, content.size or 0))
+                    offset += len(part)
+        return sent, whole.digest()
 
-    async def _send_part(
-        self, urls: Mapping[str, Any], data: bytes, offset: int, size: int
+    async def _sendsegment(
+        self, urls: Mapping[str, Any], part: Chunk, offset: int, size: int
     ) -> Mapping[str, Any]:
-        digest = (await asyncio.to_thread(hashlib.sha1, data, usedforsecurity=False)).digest()
         headers = {
-            "Digest": _digest(digest),
-            "Content-Range": f"bytes {offset}-{offset + len(data) - 1}/{size}",
+            "Digest": f"sha={base64.b64encode(part.digest).decode()}",
+            "Content-Range": f"bytes {offset}-{offset + len(part) - 1}/{size}",
             "Content-Type": "application/octet-stream",
+            "Content-Length": str(len(part)),
         }
         try:
-            body = await self._json("PUT", str(urls["upload_part"]), content=data, headers=headers)
-            part = mapping(body.get("part"))
+            done = await self._upstream.stream("PUT", str(urls["upload_part"]), part.pieces, headers=headers)
+            stored = mapping(mapping(decode(done)).get("part"))
         except VendorConflict:  # it had arrived although its answer had not
             listed = await self._all(str(urls["list_parts"]), "")
-            part = next((row for row in listed if row.get("offset") == offset), {})
-        if part.get("sha1") != digest.hex():
+            stored = next((row for row in listed if row.get("offset") == offset), {})
+        if stored.get("sha1") != part.digest.hex():
             raise VendorUnavailable("the vendor holds another part than what was sent")
-        return part
+        return stored
 
 
 provider = Box
@@ -652,7 +680,7 @@ def _values(row: Mapping[str, Any]) -> FieldValues:
 def _metadata(template: str, scope: str | None) -> str:
     """`properties` is the one free template that every account has."""
     usual = "global" if template == "properties" else "enterprise"
-    return f"/metadata/{_part(scope or usual)}/{_part(template)}"
+    return f"/metadata/{segment(scope or usual)}/{segment(template)}"
 
 
 def _change(event: Mapping[str, Any]) -> Change:
@@ -695,21 +723,12 @@ def _envelope(parent_id: str, file_id: str | None, name: str) -> tuple[bytes, by
 
 
 def _upload_path(file_id: str | None, action: str) -> str:
-    return f"/api/2.0/files/{_part(file_id) + '/' if file_id else ''}{action}"
+    return f"/api/2.0/files/{segment(file_id) + '/' if file_id else ''}{action}"
 
 
 def _at(entry: Entry, rest: str = "") -> str:
     kind = entry.raw.get("type") or entry.kind  # a bookmark is a file to the hub and a web_link to Box
-    return f"/2.0/{kind}s/{_part(entry.id)}{rest}"
-
-
-def _part(text: str) -> str:
-    """A client's text as one segment of a path."""
-    return quote(text, safe="")
-
-
-def _digest(value: bytes) -> str:
-    return f"sha={base64.b64encode(value).decode()}"
+    return f"/2.0/{kind}s/{segment(entry.id)}{rest}"
 
 
 def _range(span: tuple[datetime | None, datetime | None]) -> str:

@@ -48,8 +48,9 @@ from app.hubs.entries import (
     Storage,
     Target,
     Upload,
+    offset_of,
 )
-from app.hubs.paths import join, split
+from app.hubs.paths import join, segment, split
 from app.upstream.client import Refusal, Upstream, decode
 from app.upstream.content import Chunk, Content, ahead, chunks
 from app.upstream.oauth import OAuthSpec
@@ -180,7 +181,7 @@ class Egnyte(DocumentsProvider):
     async def contents(
         self, folder: Target, cursor: str | None, limit: int, sort: Sort | None = None
     ) -> EntryPage:
-        offset = _offset(cursor)
+        offset = offset_of(cursor)
         parameters: dict[str, str | int] = {"count": min(limit, _LIST_LIMIT), "offset": offset}
         if sort is not None and sort.field in _SORTS:
             parameters["sort_by"] = _SORTS[sort.field]
@@ -198,7 +199,7 @@ class Egnyte(DocumentsProvider):
         )
 
     async def search(self, search: Search, cursor: str | None, limit: int) -> EntryPage:
-        offset = _offset(cursor)
+        offset = offset_of(cursor)
         parameters: dict[str, str | int] = {
             "query": search.text,
             "count": min(limit, _SEARCH_LIMIT),
@@ -272,7 +273,8 @@ class Egnyte(DocumentsProvider):
 
     async def unlink(self, entry: Entry) -> None:
         for row in await self._links(entry):
-            await self._upstream.call("DELETE", f"/pubapi/v1/links/{_part(str(row.get('id')))}")
+            if row.get("accessibility") == "anyone":  # others were made for somebody by name
+                await self._upstream.call("DELETE", f"/pubapi/v1/links/{segment(str(row.get('id')))}")
 
     async def revisions(self, file: Target) -> Sequence[Revision]:
         entry = await self.entry(file)
@@ -282,9 +284,9 @@ class Egnyte(DocumentsProvider):
         entry = await self.entry(file)
         old = await self.download(entry.target, revision_id=revision_id)
         try:
-            size = int(old.response.headers["content-length"])
+            size = old.response.headers.get("content-length")
             parent, name = split(entry.path)
-            content = Content(old.response.aiter_raw(), size)
+            content = Content(old.response.aiter_raw(), int(size) if size else None)
             return await self.upload(Upload(Target(Kind.FOLDER, path=parent), name, content, overwrite=True))
         finally:
             await old.response.aclose()
@@ -301,7 +303,7 @@ class Egnyte(DocumentsProvider):
         return CommentPage(found, part.offset + len(found) < int(body.get("total_results") or 0))
 
     async def comment(self, file: Target, comment_id: str) -> Comment:
-        return _comment(await self._json("GET", f"/pubapi/v1/notes/{_part(comment_id)}"))
+        return _comment(await self._json("GET", f"/pubapi/v1/notes/{segment(comment_id)}"))
 
     async def add_comment(self, file: Target, words: str) -> Comment:
         path = file.path or (await self.entry(file)).path
@@ -309,7 +311,7 @@ class Egnyte(DocumentsProvider):
         return await self.comment(file, str(note.get("id")))
 
     async def delete_comment(self, file: Target, comment_id: str) -> None:
-        await self._upstream.call("DELETE", f"/pubapi/v1/notes/{_part(comment_id)}")
+        await self._upstream.call("DELETE", f"/pubapi/v1/notes/{segment(comment_id)}")
 
     async def lock(self, file: Target, lock: Lock) -> None:
         if lock.is_download_prevented:
@@ -411,24 +413,27 @@ class Egnyte(DocumentsProvider):
             "POST", _content(target), lambda: content.rest(digest), content, headers=headers
         )
         stored = mapping(decode(done))
-        if stored.get("checksum") != digest.hexdigest():
-            await self._take_back(target, str(stored.get("entry_id")))
+        checksum = text(stored.get("checksum")) or done.headers.get("x-sha512-checksum")
+        entry = await self.entry(target)
+        if checksum is not None and checksum.lower() != digest.hexdigest():
+            await self._take_back(entry, text(stored.get("entry_id")))
             raise VendorUnavailable("what the vendor stored has another checksum than what was sent")
-        return await self.entry(target)
+        return entry
 
-    async def _take_back(self, target: Target, version_id: str) -> None:
-        """Deletes a version, and the file with it where it is the only one."""
-        try:
-            await self._upstream.call("DELETE", _fs(target), params={"entry_id": version_id})
-        except VendorForbidden:
-            await self._upstream.call("DELETE", _fs(target))
+    async def _take_back(self, entry: Entry, version_id: str | None) -> None:
+        """Deletes the version, or the file where it has no other."""
+        if not rows(entry.raw.get("versions")):
+            await self.delete(entry, empty_trash=False)
+        elif version_id is not None:
+            file = Target(Kind.FILE, path=entry.path)
+            await self._upstream.call("DELETE", _fs(file), params={"entry_id": version_id})
 
     async def _in_chunks(self, target: Target, content: Content) -> Entry:
         """Nothing can be seen before the last chunk has come; what was begun ends by itself after a day."""
         path = _content(target).replace("/fs-content", "/fs-content-chunked", 1)
         headers: dict[str, str] = {}
         number = 0
-        with Chunk() as one, Chunk() as other:
+        with Chunk(hashlib.sha512) as one, Chunk(hashlib.sha512) as other:
             async with aclosing(ahead(chunks(content, _CHUNK, (one, other)))) as reading:
                 async for chunk in reading:
                     number += 1
@@ -443,7 +448,10 @@ class Egnyte(DocumentsProvider):
         """Sends it until Egnyte has it, and answers the headers that it came back with."""
         sized = {**headers, "Content-Length": str(len(chunk))}
         done = await self._upstream.stream("POST", path, chunk.pieces, headers=sized)
-        if done.headers.get("x-egnyte-chunk-sha512-checksum", "").lower() != chunk.sha512.hexdigest():
+        checksum = done.headers.get("x-egnyte-chunk-sha512-checksum")
+        if not chunk.is_last and checksum is None:
+            raise VendorUnavailable("the vendor does not say what it holds")
+        if checksum is not None and checksum.lower() != chunk.digest.hex():
             raise VendorUnavailable("the vendor holds another chunk than what was sent")
         return done.headers
 
@@ -603,7 +611,7 @@ def _template(row: Mapping[str, Any]) -> FieldTemplate:
 
 def _fs(target: Target) -> str:
     if target.id is not None:
-        return f"/pubapi/v1/fs/ids/{target.kind}/{_part(target.id)}"
+        return f"/pubapi/v1/fs/ids/{target.kind}/{segment(target.id)}"
     return f"/pubapi/v1/fs{quote(target.path or '/')}"
 
 
@@ -616,18 +624,7 @@ def _content(file: Target) -> str:
 
 
 def _properties(entry: Entry, template: str) -> str:
-    return f"{_at(entry)}/properties/{_part(template)}"
-
-
-def _part(text: str) -> str:
-    """A client's text as one segment of a path."""
-    return quote(text, safe="")
-
-
-def _offset(cursor: str | None) -> int:
-    if cursor is not None and not re.fullmatch(r"\d{1,12}", cursor, re.ASCII):
-        raise BadRequest("nextPage: is not a token of this list")
-    return int(cursor or 0)
+    return f"{_at(entry)}/properties/{segment(template)}"
 
 
 def _iso(moment: datetime | None) -> str:

@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store.tables import Account, Credential, Instance, Poller, table
+from app.store.tables import Account, Credential, FileLink, Instance, Poller, table
 
 _instances, _credentials = table(Instance), table(Credential)
-_pollers, _accounts = table(Poller), table(Account)
+_pollers, _accounts, _links = table(Poller), table(Account), table(FileLink)
 
 
 async def insert_instance(connection: AsyncConnection, **values: Any) -> int:
@@ -56,13 +56,14 @@ async def claim_refresh(
     return done.rowcount == 1
 
 
-async def release_refresh(connection: AsyncConnection, instance_id: int, *, fence: int) -> None:
-    """Gives the right back where it is still this one."""
-    await connection.execute(
+async def release_refresh(connection: AsyncConnection, instance_id: int, *, fence: int) -> bool:
+    """Gives the right back. False when it is no longer this one: somebody else has refreshed or tries to."""
+    done = await connection.execute(
         update(_credentials)
         .where(_credentials.c.instance_id == instance_id, _credentials.c.fence == fence)
         .values(leased_until=None, fence=None)
     )
+    return done.rowcount == 1
 
 
 async def credentials(connection: AsyncConnection, instance_ids: Sequence[int]) -> dict[int, Credential]:
@@ -110,9 +111,11 @@ async def update_instance(connection: AsyncConnection, instance_id: int, **value
 
 
 async def remove(connection: AsyncConnection, instance_id: int, *, now: datetime) -> None:
-    """Ends an instance: its secrets and its polling are gone, what it reported stays and is delivered."""
+    """Ends an instance: its secrets, its links and its polling are gone, what it reported stays and is
+    delivered."""
     await connection.execute(delete(_credentials).where(_credentials.c.instance_id == instance_id))
     await connection.execute(delete(_pollers).where(_pollers.c.instance_id == instance_id))
+    await connection.execute(delete(_links).where(_links.c.instance_id == instance_id))
     await update_instance(connection, instance_id, deleted_at=now, updated_at=now)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, delete, insert, select
+from sqlalchemy import ColumnElement, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.tables import FileLink, table
@@ -29,13 +30,16 @@ async def by_token_hash(connection: AsyncConnection, token_hash: str, *, now: da
     return await _one(connection, _links.c.token_hash == token_hash, _links.c.expires_at > now)
 
 
-async def replace(connection: AsyncConnection, link: FileLink, *, now: datetime) -> None:
-    """Writes a link in the place of the one that there was, and forgets the instance's ended ones."""
-    same = _links.c.object_id == link.object_id
+async def keep(connection: AsyncConnection, link: FileLink, *, now: datetime) -> FileLink:
+    """Writes a link unless its file has one, and answers the one that it has; the instance's ended links
+    are forgotten."""
     await connection.execute(
-        delete(_links).where(_links.c.instance_id == link.instance_id, same | (_links.c.expires_at <= now))
+        delete(_links).where(_links.c.instance_id == link.instance_id, _links.c.expires_at <= now)
     )
-    await connection.execute(insert(_links).values(**link.model_dump()))
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    unless_there = dialect.insert(_links).values(**link.model_dump()).on_conflict_do_nothing()
+    await connection.execute(unless_there)
+    return await of_file(connection, link.instance_id, link.object_id, now=now) or link
 
 
 async def remove(connection: AsyncConnection, instance_id: int, object_id: str) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import aiohttp
 import httpx
@@ -135,6 +135,7 @@ class Upstream:
     ) -> httpx.Response:
         """GETs bytes: the answer is open, its body unread, and whoever asked closes it. A redirection, to
         wherever the vendor keeps the bytes, is followed without the account's token."""
+        headers = {"Accept-Encoding": "identity", **(headers or {})}  # a file is what the vendor stored
         request = self._client.build_request("GET", self.url(path), params=params, headers=headers)
         response = await self._repeated(_ALWAYS, lambda: self._authorized(partial(self._open, request)))
         if not response.has_redirect_location:
@@ -160,15 +161,16 @@ class Upstream:
         Without one it is sent until the vendor has it."""
 
         async def attempt(token: str) -> httpx.Response:
-            request = self._client.build_request(
-                method,
-                self.url(path, host),
-                content=body(),
-                headers={**(headers or {}), "Authorization": f"Bearer {token}"},
-                timeout=httpx.Timeout(self._client.timeout.connect, read=self._transfer_timeout),
-            )
             try:
-                return await send(self._client, request, self._interpret, total=None)
+                async with _Progress(self._transfer_timeout) as progress:
+                    request = self._client.build_request(
+                        method,
+                        self.url(path, host),
+                        content=progress.of(body()),
+                        headers={**(headers or {}), "Authorization": f"Bearer {token}"},
+                        timeout=httpx.Timeout(self._client.timeout.connect, read=self._transfer_timeout),
+                    )
+                    return await send(self._client, request, self._interpret, total=None)
             except VendorUnavailable:
                 if source is not None and source.failure is not None:
                     raise source.failure from None
@@ -176,35 +178,45 @@ class Upstream:
 
         if source is None:
             return await self._repeated(_ALWAYS, lambda: self._authorized(attempt))
-        return await attempt(await self._token())
+        token = await self._token()
+        try:
+            return await attempt(token)
+        except VendorUnauthorized:
+            await self._token(rejected=token)  # these bytes are gone, but the client's next try will work
+            raise
 
     async def relay(
         self,
         method: str,
         url: str,
-        headers: Sequence[tuple[str, str]],
+        headers: Sequence[tuple[bytes, bytes]],
         body: bytes | AsyncIterator[bytes] | None,
+        *,
+        silence: timedelta | None = None,
     ) -> httpx.Response:
         """Passes a request on and answers what the vendor answered, whatever it is, unread where it can be.
 
         A body that is bytes can be sent again: a token that has ended is replaced then, and throttling is
-        waited out while the budget lasts. Raises VendorUnavailable where there is no answer.
+        waited out while the budget lasts. `silence` is how long the vendor may say nothing, if that is not
+        the usual time. Raises VendorUnavailable where there is no answer.
         """
         refused: list[httpx.Response] = []
+        patience = silence.total_seconds() if silence else self._transfer_timeout
 
         async def attempt(token: str) -> httpx.Response:
-            request = self._client.build_request(
-                method,
-                url,
-                content=body,
-                headers=[*headers, ("Authorization", f"Bearer {token}")],
-                timeout=httpx.Timeout(self._client.timeout.connect, read=self._transfer_timeout),
-            )
-            with _named(request):
-                response = await self._client.send(request, stream=True)
-                if response.status_code not in _MAY_BE_MENDED or not isinstance(body, bytes | None):
-                    return response
-                await response.aread()
+            async with _Progress(patience) as progress:
+                request = self._client.build_request(
+                    method,
+                    url,
+                    content=body if isinstance(body, bytes | None) else progress.of(body),
+                    headers=[*headers, (b"Authorization", f"Bearer {token}".encode())],
+                    timeout=httpx.Timeout(self._client.timeout.connect, read=patience),
+                )
+                with _named(request):
+                    response = await self._client.send(request, stream=True)
+                    if response.status_code not in _MAY_BE_MENDED or not isinstance(body, bytes | None):
+                        return response
+                    await response.aread()
             refused.append(response)
             error = self._interpret(Refusal(response.status_code, response.headers, response.content))
             if isinstance(error, VendorUnauthorized | VendorThrottled):
@@ -220,7 +232,7 @@ class Upstream:
 
     def url(self, path: str, host: str = "") -> str:
         """The whole URL of a path on one of the vendor's hosts; a whole URL stays as it is."""
-        return path if "://" in path else self._hosts[host].rstrip("/") + path
+        return path if path.startswith(("http://", "https://")) else self._hosts[host].rstrip("/") + path
 
     async def _repeated(
         self, errors: tuple[type[VendorError], ...], attempt: Callable[[], Awaitable[httpx.Response]]
@@ -281,6 +293,36 @@ async def start(
             await response.aread()
             await response.aclose()
     return _accepted(response, interpret)
+
+
+async def read(response: httpx.Response) -> bytes:
+    """The body of an open answer, decoded. Raises VendorUnavailable where it breaks off."""
+    with _named(response.request):
+        return await response.aread()
+
+
+class _Progress:
+    """Ends an upload that has stood still for `patience` seconds; the HTTP client watches only answers."""
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._timeout = asyncio.timeout(patience)
+
+    async def __aenter__(self) -> Self:
+        await self._timeout.__aenter__()
+        return self
+
+    async def __aexit__(self, *what: Any) -> None:
+        try:
+            await self._timeout.__aexit__(*what)
+        except TimeoutError:
+            raise VendorUnavailable("the transfer stood still for too long") from None
+
+    async def of(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The body; each piece of it is a sign of life."""
+        async for piece in body:
+            self._timeout.reschedule(asyncio.get_running_loop().time() + self._patience)
+            yield piece
 
 
 @contextmanager

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from itertools import cycle
 from typing import Protocol, Self, TypeVar
@@ -17,6 +16,8 @@ class Hash(Protocol):
     """What `hashlib` makes."""
 
     def update(self, data: bytes, /) -> None: ...
+
+    def digest(self) -> bytes: ...
 
 
 T = TypeVar("T")
@@ -72,14 +73,17 @@ class Content:
             yield chunk
 
     async def _counted(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        count = 0
+        """Holds the last chunk back until nothing is wrong with the end: a vendor makes a file of what is
+        complete by its Content-Length."""
+        count, held = 0, b""
         try:
             async for chunk in chunks:
                 count += len(chunk)
                 if self.size is not None and count > self.size:
                     break
-                if chunk:
-                    yield chunk
+                if held:
+                    yield held
+                held = chunk
             if self.size is not None and count != self.size:
                 came = "more" if count > self.size else count
                 raise BadRequest(
@@ -89,15 +93,19 @@ class Content:
         except Exception as failure:
             self.failure = failure
             raise
+        if held:
+            yield held
 
 
 class Chunk:
-    """A piece of a content in a temporary file, from where it can be sent as often as it takes."""
+    """A piece of a content in a temporary file, from where it can be sent as often as it takes. `digest` is
+    made of it by the hash that `new_hash` begins."""
 
-    def __init__(self) -> None:
+    def __init__(self, new_hash: Callable[[], Hash]) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by __exit__)
+        self._new_hash = new_hash
         self._length = 0
-        self.sha512 = hashlib.sha512()
+        self.digest = b""
         self.is_last = False
 
     def __enter__(self) -> Self:
@@ -109,15 +117,18 @@ class Chunk:
     def __len__(self) -> int:
         return self._length
 
-    async def fill(self, content: Content, size: int) -> None:
-        """Forgets what it held and takes the next `size` bytes; fewer only at the end."""
+    async def fill(self, content: Content, size: int, *hashes: Hash) -> None:
+        """Forgets what it held and takes the next `size` bytes, fewer only at the end; they are also put
+        into the hashes."""
         self._file.seek(0)
         self._file.truncate()
-        self._length, self.sha512 = 0, hashlib.sha512()
+        self._length, own = 0, self._new_hash()
         while self._length < size and (piece := await content.some(size - self._length)):
             self._file.write(piece)
             self._length += len(piece)
-            self.sha512.update(piece)
+            for each in (own, *hashes):
+                each.update(piece)
+        self.digest = own.digest()
         self.is_last = await content.ended()
 
     async def pieces(self) -> AsyncIterator[bytes]:
@@ -127,20 +138,16 @@ class Chunk:
             yield piece
 
 
-async def chunks(content: Content, size: int, buffers: tuple[Chunk, Chunk]) -> AsyncGenerator[Chunk]:
+async def chunks(
+    content: Content, size: int, buffers: tuple[Chunk, Chunk], *hashes: Hash
+) -> AsyncGenerator[Chunk]:
     """The content in pieces of `size` bytes, in two buffers by turns: one may be read ahead while the other
     is sent. Whoever brings the buffers closes them."""
     for chunk in cycle(buffers):
-        await chunk.fill(content, size)
+        await chunk.fill(content, size, *hashes)
         if not chunk:
             return
         yield chunk
-
-
-async def parts(content: Content, size: int) -> AsyncGenerator[bytes]:
-    """The content in pieces of `size` bytes, in memory."""
-    while part := await content.take(size):
-        yield part
 
 
 async def ahead(items: AsyncGenerator[T]) -> AsyncGenerator[T]:
@@ -154,12 +161,3 @@ async def ahead(items: AsyncGenerator[T]) -> AsyncGenerator[T]:
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
-
-
-def of_bytes(data: bytes) -> Content:
-    """Content that is in memory already."""
-
-    async def once() -> AsyncIterator[bytes]:
-        yield data
-
-    return Content(once(), len(data))

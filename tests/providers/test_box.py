@@ -12,6 +12,7 @@ import orjson
 import pytest
 from box_account import Box as BoxAccount
 from box_account import opened
+from contents import cut_in, of_bytes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twins import Twin
@@ -33,7 +34,7 @@ from app.hubs.entries import Entry, Kind, Target, Upload
 from app.providers import box as module
 from app.providers.box import Box
 from app.upstream.client import Refusal, Upstream, open_client
-from app.upstream.content import Content, of_bytes
+from app.upstream.content import Content
 
 
 def _token(sandbox: httpx.Client) -> str:
@@ -89,14 +90,6 @@ def requests(box: BoxAccount, part: str) -> list[str]:
     """The methods of the requests whose path has this part."""
     seen = box.steering.get("/control/requests", params={"limit": 5000}).json()["requests"]
     return [row["method"] for row in seen if part in row["path"]]
-
-
-def cut_in(data: bytes, size: int) -> AsyncIterator[bytes]:
-    async def pieces() -> AsyncIterator[bytes]:
-        for start in range(0, len(data), size):
-            yield data[start : start + size]
-
-    return pieces()
 
 
 # Uploads: held, streamed, in parts

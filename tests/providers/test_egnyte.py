@@ -11,6 +11,7 @@ import httpx
 import orjson
 import pytest
 from acme import REDIRECT_URI, Acme, consent
+from contents import cut_in
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twins import Twin
@@ -399,14 +400,6 @@ def test_any_event_can_be_told(event: dict[str, Any]) -> None:
 
 
 # Uploads: held, streamed, in chunks
-
-
-def cut_in(data: bytes, size: int) -> AsyncIterator[bytes]:
-    async def pieces() -> AsyncIterator[bytes]:
-        for start in range(0, len(data), size):
-            yield data[start : start + size]
-
-    return pieces()
 
 
 SHARED = Target(Kind.FOLDER, path="/Shared")
