@@ -25,6 +25,7 @@ check: $(INSTALLED)  ## Lint, format, types, import direction, migrations, docum
 openapi docs: $(INSTALLED)  ## Write the generated documents anew
 	$(BIN)/python -m app openapi > openapi/gateway.json
 	$(BIN)/python -m app settings > docs/settings.md
+	$(BIN)/python -m app providers > docs/providers.md
 
 lock: $(INSTALLED)  ## Resolve the newest versions that pyproject.toml admits
 	$(BIN)/pip-compile --quiet --upgrade --all-extras --strip-extras --no-header --no-annotate \
@@ -34,6 +35,8 @@ lock: $(INSTALLED)  ## Resolve the newest versions that pyproject.toml admits
 bench: $(INSTALLED)  ## Every benchmark; each prints ratios against a baseline of its own run
 	PYTHONPATH=tests $(BIN)/python benchmarks/idle_instances.py
 	PYTHONPATH=tests $(BIN)/python benchmarks/memory.py
+	PYTHONPATH=tests $(BIN)/python benchmarks/metadata.py
+	PYTHONPATH=tests $(BIN)/python benchmarks/transfers.py
 
 clean:  ## Remove what make made
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -15,7 +15,7 @@ import uvicorn
 import uvloop
 from sqlalchemy.exc import DBAPIError
 
-from app import __version__, logs, sealing, settings, tenants
+from app import __version__, logs, registry, sealing, settings, tenants
 from app.clock import Clock
 from app.errors import SettingsError
 from app.main import create_app
@@ -103,6 +103,12 @@ def show_settings() -> None:
     print(settings.as_markdown(), end="")
 
 
+@cli.command("providers")
+def show_providers() -> None:
+    """Print docs/providers.md."""
+    print(registry.as_markdown(registry.discover({})), end="")
+
+
 @cli.command()
 def openapi() -> None:
     """Print the OpenAPI document of this gateway."""
@@ -117,7 +123,7 @@ def version() -> None:
 
 @cli.command()
 def sandbox(host: Host = "127.0.0.1", port: Annotated[int, typer.Option(help="TCP port.")] = 9100) -> None:
-    """Run the vendors' sandbox: Egnyte on this machine."""
+    """Run the vendors' sandbox: Egnyte and Box on this machine."""
     from app.sandbox.server import create_sandbox
 
     uvicorn.run(create_sandbox(), host=host, port=port, log_level="warning")

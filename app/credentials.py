@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from weakref import WeakValueDictionary
 
 import httpx
@@ -30,6 +31,9 @@ _EARLY = timedelta(minutes=5)
 
 _STORING = timedelta(seconds=30)
 """What a refresh may take beyond the longest answer of the vendor, before another process may try."""
+
+_FOREVER = timedelta(days=365).total_seconds()
+_LIVE_LIMIT = 10_000  # access tokens that are kept at hand
 
 _LOOK_AGAIN = 0.1  # seconds, while another process refreshes
 
@@ -61,6 +65,14 @@ def token_values(tokens: Tokens) -> dict[str, str]:
     return {key: value for key, value in found.items() if value is not None}
 
 
+@dataclass(frozen=True)
+class _Live:
+    """An access token that can be used until then without a look into the database."""
+
+    token: str = field(repr=False)
+    until: datetime
+
+
 class Credentials:
     """Opens, seals and refreshes. One refresh per instance runs at a time: in this process by a lock, among
     all processes by a lease of the row, and its version tells who was first after all."""
@@ -74,6 +86,8 @@ class Credentials:
         self._registry = registry
         self._clock = clock
         self._lease = timedelta(seconds=(client.timeout.read or 0)) + _STORING
+        self._live: OrderedDict[int, _Live] = OrderedDict()
+        self._ended: dict[int, int] = {}
         self._unsaved: dict[int, tuple[int, Tokens]] = {}
         self._refreshing: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
@@ -105,6 +119,9 @@ class Credentials:
         Raises GrantRevoked when the vendor takes the refresh token no longer, VendorUnauthorized when
         there is none, and what the refresh itself raises.
         """
+        live = self._live.get(instance.id)
+        if live is not None and live.token != rejected and self._clock.now() < live.until:
+            return live.token
         lock = self._refreshing.setdefault(instance.id, asyncio.Lock())
         return await to_its_end(self._fresh(lock, instance, provider, rejected))
 
@@ -120,12 +137,13 @@ class Credentials:
                     return await self._keep(instance.id, secrets, unsaved)
                 token = secrets.values["oauth.user.token"]
                 if token != rejected and not _is_ending(secrets.values, self._clock.now(), _EARLY):
+                    self._remember(instance.id, secrets.values)
                     return token
                 if "oauth.user.refresh_token" not in secrets.values:
                     if rejected is None:
                         return token
                     raise VendorUnauthorized
-                if not instance.valid:
+                if not instance.valid or self._ended.get(instance.id) == secrets.version:
                     raise GrantRevoked
                 fence = await self._claim(instance.id, secrets.version)
                 if fence is not None:
@@ -133,6 +151,16 @@ class Credentials:
                 if token != rejected and not _is_ending(secrets.values, self._clock.now(), timedelta(0)):
                     return token  # another process sees to the next one
                 await asyncio.sleep(_LOOK_AGAIN)
+
+    def _remember(self, instance_id: int, values: Mapping[str, str]) -> None:
+        """The token as it is used until it is about to end; a rejected one is looked up again."""
+        life = float(values.get("oauth.user.refresh_interval") or _FOREVER)
+        age = timedelta(seconds=life - min(_EARLY.total_seconds(), life / 10))
+        given = datetime.fromtimestamp(float(values["oauth.user.refresh_time"]) / 1000, UTC)
+        self._live[instance_id] = _Live(values["oauth.user.token"], given + age)
+        self._live.move_to_end(instance_id)
+        if len(self._live) > _LIVE_LIMIT:
+            self._live.popitem(last=False)
 
     async def _claim(self, instance_id: int, version: int) -> int | None:
         """The fence of the right to refresh; None while another process has it."""
@@ -183,6 +211,7 @@ class Credentials:
         revoked = GrantRevoked(provider_message=refusal.provider_message, vendor_status=refusal.vendor_status)
         if not await self._end(instance_id, version, fence, revoked):
             return (await self.open(instance_id)).values["oauth.user.token"]
+        self._ended[instance_id] = version
         log.warning("grant refused by the vendor", extra={"instance": instance_id})
         raise revoked from None
 

@@ -101,6 +101,7 @@ async def delete(runtime: Runtime, caller: Caller, instance_id: int) -> None:
         if await instances.by_id(connection, instance_id, caller.account_id) is None:
             raise NotFound(f"No instance with the id {instance_id} found")
         await instances.remove(connection, instance_id, now=runtime.clock.now())
+    runtime.sessions.clear()
     log.info("instance deleted", extra={"instance": instance_id})
 
 

@@ -65,7 +65,9 @@ class _Frame:
 
     @property
     def is_over(self) -> bool:
-        return self.page is not None and self.page.cursor is None and self.done >= len(self.page.entries)
+        """Nothing more comes; a cursor that leads to where it stands is an end as well."""
+        page = self.page
+        return page is not None and page.cursor in (None, self.cursor) and self.done >= len(page.entries)
 
     @property
     def state(self) -> list[Any]:
@@ -117,6 +119,7 @@ async def contents(hub: DocumentsProvider, folder: Target, wish: Wish) -> Listin
         start.page = await fetch(start.folder_id, None)
     reader = _Reader(fetch, [start])
     if not wish.count_all and (wish.sort is None or (start.page and start.page.sorted)):
+        _refuse_number(state)
         return await _page(reader, wish, limit, (wish.page - 1) * wish.size)
     return await _whole(reader, wish, state)
 
@@ -140,6 +143,7 @@ async def search(hub: DocumentsProvider, wanted: Search, wish: Wish, *, tags: Se
     root = "" if indexed else (await hub.entry(wanted.folder or Target(Kind.FOLDER, path="/"))).id
     reader = _Reader(fetch, [_Frame(root)], descend=not indexed)
     if wish.sort is None and not wish.count_all:
+        _refuse_number(state)
         return await _page(reader, wish, limit, (wish.page - 1) * wish.size)
     return await _whole(reader, wish, state)
 
@@ -184,7 +188,7 @@ class _Reader:
                 if self._descend and entry.kind is Kind.FOLDER:
                     self._frames.append(_Frame(entry.id))
                 yield entry
-            elif frame.page.cursor is None or frame.page.cursor == frame.cursor:
+            elif frame.is_over:
                 self._frames.pop()
             else:
                 frame.cursor, frame.done, frame.page = frame.page.cursor, 0, None
@@ -296,6 +300,12 @@ def _state(wish: Wish) -> _Place | int | None:
         case [limit, skip, [_, *_] as frames] if _is_count(limit) and limit and _is_count(skip):
             return _Place(limit, skip, [_frame(frame) for frame in frames])
     raise BadRequest(_FOREIGN)
+
+
+def _refuse_number(state: int | None) -> None:
+    """Only an ordered or counted list goes on at a number."""
+    if state is not None:
+        raise BadRequest(_FOREIGN)
 
 
 def _frame(state: Any) -> _Frame:

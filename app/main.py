@@ -42,18 +42,22 @@ def create_app(settings: Settings, *, with_workers: bool) -> FastAPI:
     app.add_middleware(RequestLog)
     problems.install(app)
     app.include_router(ops.router)
-    app.include_router(_surface(), prefix=BASE_PATH)
-    app.include_router(_surface(), include_in_schema=False)
+    for base in (BASE_PATH, ""):
+        shown = base == BASE_PATH  # everything is documented once
+        hub = [Depends(any_hub)]
+        app.include_router(_HUB, prefix=f"{base}/hubs/{{hub}}", dependencies=hub, include_in_schema=shown)
+        app.include_router(_PLATFORM, prefix=base, include_in_schema=shown)
+        app.include_router(_HUB, prefix=base, include_in_schema=False)
     return app
 
 
-def _surface() -> APIRouter:
-    """Everything that Cloud Elements answered, once."""
-    surface = APIRouter()
-    surface.include_router(elements.router)
-    surface.include_router(instances.router)
-    surface.include_router(links.router)
-    surface.include_router(native.router)
-    surface.include_router(documents.router, prefix="/hubs/{hub}", dependencies=[Depends(any_hub)])
-    surface.include_router(documents.router, include_in_schema=False)
-    return surface
+def _flat(*routers: APIRouter) -> APIRouter:
+    """One router with the routes of all: each level of inclusion would be matched anew for every request."""
+    together = APIRouter()
+    for router in routers:
+        together.routes.extend(router.routes)
+    return together
+
+
+_PLATFORM = _flat(elements.router, instances.router, links.router, native.router)
+_HUB = _flat(*documents.routers)

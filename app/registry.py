@@ -10,7 +10,7 @@ from string import Formatter
 
 from app import providers
 from app.errors import NotFound, SettingsError
-from app.hubs.documents import DocumentsProvider
+from app.hubs.documents import DocumentsProvider, Power
 
 Provider = type[DocumentsProvider]
 
@@ -68,3 +68,29 @@ def discover(base_urls: Mapping[str, str]) -> Registry:
     names = [module.name for module in pkgutil.iter_modules(providers.__path__)]
     modules = [importlib.import_module(f"{providers.__name__}.{name}") for name in names]
     return Registry([module.provider for module in modules], base_urls)
+
+
+def as_markdown(registry: Registry) -> str:
+    """The page `docs/providers.md`: what each provider declares, as `GET /elements/{key}` shows it too."""
+    providers = registry.providers
+    head = [
+        "# Providers",
+        "",
+        "What each element can do, as `GET /elements/{key}` lists it in `operations`. Asked for anything",
+        "else, it answers 405 with the names of the element and the operation. `python -m app providers`",
+        "writes this page from the declarations of the providers.",
+        "",
+        "| operation | " + " | ".join(provider.name for provider in providers) + " |",
+        "|---|" + "---|" * len(providers),
+    ]
+    rows = [
+        f"| {power} | " + " | ".join("yes" if power in item.powers else "" for item in providers) + " |"
+        for power in Power
+    ]
+    notes = [line for provider in providers for line in _notes(provider)]
+    return "\n".join([*head, *rows, *notes, ""])
+
+
+def _notes(provider: Provider) -> list[str]:
+    lines = ["", f"## {provider.name}", "", f"Element `{provider.key}`, id {provider.element_id}.", ""]
+    return lines + [f"- {note}" for note in provider.notes]

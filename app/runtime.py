@@ -16,6 +16,7 @@ from app.delivery.egress import Egress
 from app.hints import Hints
 from app.registry import Registry
 from app.sealing import Sealer, key_from_file, parse_keys
+from app.sessions import Sessions
 from app.settings import Settings
 from app.store.engine import Database
 from app.upstream.client import open_client
@@ -43,6 +44,7 @@ class Runtime:
     egress: Egress
     credentials: Credentials
     hints: Hints
+    sessions: Sessions
     wakeups: Wakeups
 
 
@@ -86,6 +88,7 @@ async def open_runtime(settings: Settings, clock: Clock | None = None) -> AsyncI
             egress=egress,
             credentials=Credentials(database, sealer, vendors, elements, clock),
             hints=Hints(_HINTS),
+            sessions=Sessions(),
             wakeups=Wakeups(),
         )
     finally:

@@ -92,10 +92,10 @@ async def authenticate_instance(database: Database, authorization: Authorization
     return instance
 
 
-async def instance_by_token(database: Database, token: str) -> Instance:
+async def instance_by_token(database: Database, authorization: Authorization) -> Instance:
     """The instance of an Element token that stands alone, as a vendor's SDK sends it. Raises Unauthorized."""
     async with database.read() as connection:
-        instance = await instances.by_token_hash(connection, digest(token))
+        instance = await instances.by_token_hash(connection, digest(authorization.element or ""))
     if instance is None:
         raise Unauthorized
     return instance

@@ -18,7 +18,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("errors", "clock", "ids", "backoff", "logs", "http_client", "tasks", "hints"),
     ("settings", "sealing", "ceql", "delivery.signing", "upstream.content", "upstream.reading",
      "wire.dates", "wire.authorization", "store.tables", "store.engine", "api.requests"),
-    ("upstream.client", "delivery.egress", "store.leases", "store.migrations", "api.problems",
+    ("sessions", "upstream.client", "delivery.egress", "store.leases", "store.migrations", "api.problems",
      "hubs.entries"),
     ("upstream.oauth", "store.tenants", "store.instances", "store.pollers", "store.events",
      "store.outbox", "store.links", "store.wakeups", "hubs.paths"),

@@ -15,6 +15,7 @@ from sqlalchemy import select
 
 from app.credentials import Credentials, Secrets
 from app.errors import (
+    GrantRefused,
     GrantRevoked,
     NotFound,
     VendorRefused,
@@ -26,6 +27,7 @@ from app.providers.box import Box as BoxProvider
 from app.providers.egnyte import Egnyte
 from app.store import instances, pollers
 from app.store.tables import Delivery, Event, Instance, table
+from app.upstream import oauth
 
 
 @pytest.fixture
@@ -180,19 +182,43 @@ async def test_a_vendor_that_changes_to_tokens_without_end_is_not_asked_to_refre
 
 
 async def test_a_refresh_that_another_process_made_first_is_no_dead_grant(
-    gateway: Gateway, instance: Instance, acme: Acme, monkeypatch: pytest.MonkeyPatch
+    gateway: Gateway, instance: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """This process slept through its lease; the vendor refuses it what the other has used by then."""
     credentials = gateway.runtime.credentials
     used = await credentials.open(instance.id)
-    acme.control("tokens/expire", kind="all")
-    newer = Secrets(used.token, {**used.values, "oauth.user.token": "newer"}, used.version + 1)
-    opened = iter([used, newer])
+    newer = Secrets(used.token, {**used.values, "oauth.user.token": "newer"})
 
-    async def open_stale(_: int) -> Secrets:
-        return next(opened)
+    async def too_late(*_: Any) -> None:
+        async with gateway.runtime.database.write() as connection:
+            sealed = credentials.seal(instance.id, newer)
+            await instances.save_credential(connection, instance.id, version=1, sealed=sealed)
+        raise GrantRefused
 
-    monkeypatch.setattr(credentials, "open", open_stale)
+    monkeypatch.setattr(oauth, "refresh", too_late)
     assert await credentials.fresh(instance, Egnyte, used.values["oauth.user.token"]) == "newer"
+    assert (await stored(gateway, instance.id)).valid
+
+
+async def test_tokens_that_could_not_be_stored_are_not_lost(
+    gateway: Gateway, box: Box, box_instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The vendor has used up the old ones; the new ones exist nowhere but here."""
+    credentials, before = gateway.runtime.credentials, box_refreshes(box)
+    old = await credentials.token_source(box_instance, BoxProvider)()
+
+    async def full(*_: Any, **__: Any) -> bool:
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(instances, "save_credential", full)
+        for _ in range(2):
+            with pytest.raises(OSError, match="full"):
+                await credentials.token_source(box_instance, BoxProvider)(rejected=old)
+    fresh = await credentials.token_source(box_instance, BoxProvider)(rejected=old)
+    assert fresh != old
+    assert (await another_process(gateway).open(box_instance.id)).values["oauth.user.token"] == fresh
+    assert box_refreshes(box) == before + 1
 
 
 async def test_the_secrets_of_a_deleted_instance_are_gone(gateway: Gateway, instance: Instance) -> None:

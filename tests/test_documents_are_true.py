@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import yaml
 
-from app import cli, settings
+from app import cli, registry, settings
+from app.hubs.documents import DocumentsProvider, Power
 
 ROOT = Path(__file__).parent.parent
 
@@ -23,6 +25,22 @@ def test_openapi_is_what_the_code_answers() -> None:
 
 def test_every_setting_is_in_its_page() -> None:
     assert (ROOT / "docs/settings.md").read_text() == settings.as_markdown(), "run `make docs`"
+
+
+def test_every_operation_of_every_provider_is_in_its_page() -> None:
+    page = registry.as_markdown(registry.discover({}))
+    assert (ROOT / "docs/providers.md").read_text() == page, "run `make docs`"
+
+
+def test_the_guide_to_a_new_provider_names_what_there_is() -> None:
+    """Each file and name in it that can be looked up is looked up."""
+    guide = (ROOT / "docs/adding-a-provider.md").read_text()
+    for path in re.findall(r"`((?:app|tests)/[\w/]+\.py)`", guide):
+        assert (ROOT / path).is_file() or "dropbox" in path, path
+    for power in re.findall(r"`Power\.(\w+)`", guide):
+        assert power in Power.__members__, power
+    for verb in re.findall(r"`(\w+)\(\)`", guide):
+        assert hasattr(DocumentsProvider, verb), verb
 
 
 def test_the_lock_names_no_registry() -> None:

@@ -512,7 +512,7 @@ async def test_without_patience_each_call_gets_on(
     ask = asking(vendor, None if text is None else Search(text))
     there = vendor.folders[ROOT] if text is None else vendor.everything()
     whole = case.whole([entry for entry in there if (text or "").casefold() in entry.name.casefold()])
-    pages = await followed(ask, case.wish(patience=NO_TIME), most=len(there) + 3)
+    pages = await followed(ask, case.wish(patience=NO_TIME), most=3 * len(there) + 10)
     assert joined(pages) == whole
     assert all(page.unfinished for page in pages[:-1] if len(page.entries) < size)
 

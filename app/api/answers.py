@@ -41,7 +41,7 @@ class Answers:
         return chosen if self._nulls else wire.without_nulls(chosen)
 
 
-def _answers(
+async def _answers(
     instance: InstanceDep,
     raw: Annotated[bool, Query(description="Add the vendor's own body as `raw`.")] = False,
     fields: Annotated[
@@ -62,7 +62,7 @@ def done() -> Response:
     return Response(status_code=200)
 
 
-def _byte_range(
+async def _byte_range(
     byte_range: Annotated[str | None, Header(alias="Range", max_length=200)] = None,
     if_range: Annotated[str | None, Header(alias="If-Range", max_length=200)] = None,
 ) -> str | None:

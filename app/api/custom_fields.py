@@ -16,7 +16,7 @@ from app.wire import documents as wire
 from app.wire.documents import FieldTemplateBody, FieldValuesBody
 
 templates = APIRouter(tags=["custom fields"], responses=responses(400, 401, 403, 405, 429, 502))
-values = TwinRouter(Kind.FILE)
+values = TwinRouter(Kind.FILE, tag="custom fields")
 
 _PATH = "/custom-fields-templates/{templateKey}/custom-fields"
 

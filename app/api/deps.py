@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import Depends, Path, Request, Security
@@ -12,6 +13,7 @@ from app.runtime import Runtime
 from app.store.tables import Instance
 from app.store.tenants import Caller
 from app.wire import authorization
+from app.wire.authorization import Authorization
 
 _scheme = APIKeyHeader(
     name="Authorization",
@@ -24,7 +26,7 @@ _scheme = APIKeyHeader(
 Header = Annotated[str | None, Security(_scheme)]
 
 
-def _runtime(request: Request) -> Runtime:
+async def _runtime(request: Request) -> Runtime:
     runtime: Runtime = request.app.state.runtime
     return runtime
 
@@ -37,7 +39,8 @@ async def _caller(runtime: RuntimeDep, header: Header) -> Caller:
 
 
 async def _instance(request: Request, runtime: RuntimeDep, header: Header) -> Instance:
-    instance = await tenants.authenticate_instance(runtime.database, authorization.parse(header))
+    find = partial(tenants.authenticate_instance, runtime.database)
+    instance = await runtime.sessions.instance(authorization.parse(header), find)
     request.state.instance_id = instance.id
     return instance
 
@@ -46,12 +49,13 @@ async def _native_instance(request: Request, runtime: RuntimeDep, header: Header
     scheme, _, token = (header or "").strip().partition(" ")
     if scheme.lower() != "bearer":
         return await _instance(request, runtime, header)
-    instance = await tenants.instance_by_token(runtime.database, token.strip())
+    find = partial(tenants.instance_by_token, runtime.database)
+    instance = await runtime.sessions.instance(Authorization(element=token.strip()), find)
     request.state.instance_id = instance.id
     return instance
 
 
-def any_hub(
+async def any_hub(
     hub: Annotated[str, Path(description="`documents`; it is not checked, the Element token decides.")],
 ) -> None:
     """Documents the hub of a path; the routes themselves do not ask for it."""

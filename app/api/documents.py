@@ -100,21 +100,14 @@ def _span(start: str, end: str) -> tuple[datetime | None, datetime | None]:
     return since, until
 
 
-def _router() -> APIRouter:
-    """All of the hub. What has a name of its own comes before what has an id in its place."""
-    hub = APIRouter()
-    for part in (account, events.router, custom_fields.templates, files.uploads, folders.creation):
-        hub.include_router(part)
-    shared = responses(400, 401, 403, 404, 405, 429, 502)
-    twins = (
-        ("custom fields", custom_fields.values),
-        ("files", files.files),
-        ("folders", folders.folders),
-    )
-    for position in (0, 1):
-        for tag, twin in twins:
-            hub.include_router(twin.routers()[position], tags=[tag], responses=shared)
-    return hub
-
-
-router = _router()
+routers: tuple[APIRouter, ...] = (
+    *files.files.routers,
+    *folders.folders.routers,
+    *custom_fields.values.routers,
+    custom_fields.templates,
+    files.uploads,
+    folders.creation,
+    account,
+    events.router,
+)
+"""All of the hub, in the order in which they are asked."""

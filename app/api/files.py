@@ -24,7 +24,7 @@ from app.wire import documents as wire
 from app.wire.documents import CloudFileBody, CloudLinkBody, CommentBody, RevisionBody
 
 uploads = APIRouter(tags=["files"], responses=responses(400, 401, 403, 405, 409, 415, 429, 502))
-files = TwinRouter(Kind.FILE)
+files = TwinRouter(Kind.FILE, tag="files")
 
 _CHANGED = responses(409)
 _UPLOAD_BODY = {

@@ -21,7 +21,7 @@ from app.wire import documents as wire
 from app.wire.documents import CloudFileBody, CloudLinkBody, CollaborationBody
 
 creation = APIRouter(tags=["folders"], responses=responses(400, 401, 403, 405, 409, 429, 502))
-folders = TwinRouter(Kind.FOLDER)
+folders = TwinRouter(Kind.FOLDER, tag="folders")
 
 _CHANGED = responses(409)
 

@@ -48,7 +48,7 @@ class Lists:
         return self._answers.many(bodies, {key: value for key, value in headers.items() if value is not None})
 
 
-def _lists(
+async def _lists(
     request: Request,
     runtime: RuntimeDep,
     answers: AnswersDep,

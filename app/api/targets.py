@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 
 from app import documents
 from app.api.deps import InstanceDep, RuntimeDep
+from app.api.problems import responses
 from app.hubs.documents import DocumentsProvider, Power
 from app.hubs.entries import Kind, Target
 from app.hubs.paths import normalised
@@ -26,29 +27,32 @@ PathQuery = Annotated[
 class TwinRouter:
     """Registers a handler at `/files/{id}/x` and at `/files/x?path=`, whichever `kind` it is for."""
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: Kind, *, tag: str) -> None:
         by_path, by_id = _dependencies(kind)
-        self.by_path = APIRouter(prefix=f"/{kind}s", dependencies=[Depends(by_path)])
-        self.by_id = APIRouter(prefix=f"/{kind}s/{{id}}", dependencies=[Depends(by_id)])
+        shared: dict[str, Any] = {"tags": [tag], "responses": responses(400, 401, 403, 404, 405, 429, 502)}
+        self._by_path = APIRouter(prefix=f"/{kind}s", dependencies=[Depends(by_path)], **shared)
+        self._by_id = APIRouter(prefix=f"/{kind}s/{{id}}", dependencies=[Depends(by_id)], **shared)
+        self._alone = APIRouter(prefix=f"/{kind}s/{{id}}", dependencies=[Depends(by_id)], **shared)
 
     def route(self, method: str, path: str, **documented: Any) -> Callable[[HandlerT], HandlerT]:
         def register(handler: HandlerT) -> HandlerT:
-            for router in (self.by_path, self.by_id):
+            for router in (self._by_path, self._by_id if path else self._alone):
                 router.add_api_route(path, handler, methods=[method], **documented)
             return handler
 
         return register
 
-    def routers(self) -> tuple[APIRouter, APIRouter]:
-        """In the order in which they must be asked: `/files/links` is no file with the id `links`."""
-        return self.by_path, self.by_id
+    @property
+    def routers(self) -> tuple[APIRouter, ...]:
+        """In the order in which they are asked: `/files/links` is no file with the id `links`."""
+        return self._by_id, self._by_path, self._alone
 
 
-def _dependencies(kind: Kind) -> tuple[Callable[..., None], Callable[..., None]]:
-    def by_path(request: Request, path: PathQuery) -> None:
+def _dependencies(kind: Kind) -> tuple[Callable[..., Awaitable[None]], Callable[..., Awaitable[None]]]:
+    async def by_path(request: Request, path: PathQuery) -> None:
         request.state.target = Target(kind, path=normalised(path))
 
-    def by_id(
+    async def by_id(
         request: Request,
         item_id: Annotated[str, Path(alias="id", max_length=LONGEST_PATH, description="The vendor's id.")],
     ) -> None:
@@ -57,7 +61,7 @@ def _dependencies(kind: Kind) -> tuple[Callable[..., None], Callable[..., None]]
     return by_path, by_id
 
 
-def _target(request: Request) -> Target:
+async def _target(request: Request) -> Target:
     target: Target = request.state.target
     return target
 
@@ -68,7 +72,7 @@ TargetDep = Annotated[Target, Depends(_target)]
 def able(power: Power) -> Any:
     """The provider of the request's instance, if it can do this."""
 
-    def provider(runtime: RuntimeDep, instance: InstanceDep) -> DocumentsProvider:
+    async def provider(runtime: RuntimeDep, instance: InstanceDep) -> DocumentsProvider:
         return documents.able(runtime, instance, power)
 
     return Depends(provider)

@@ -237,18 +237,25 @@ class Upstream:
     async def _repeated(
         self, errors: tuple[type[VendorError], ...], attempt: Callable[[], Awaitable[httpx.Response]]
     ) -> httpx.Response:
-        async def once() -> httpx.Response:
+        try:
+            return await attempt()
+        except errors as error:
+            if self._budget is None:
+                raise
+            failed: list[VendorError] = [error]
+
+        async def again() -> httpx.Response:
+            if failed:  # what has just happened counts as the first attempt
+                raise failed.pop()
             return await attempt()
 
-        if self._budget is None:
-            return await once()
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(errors),
             stop=stop_after_attempt(_ATTEMPTS) | stop_before_delay(self._budget),
             wait=_wait,
             reraise=True,
         )
-        return await retrying(once)
+        return await retrying(again)
 
     async def _authorized(self, attempt: Callable[[str], Awaitable[httpx.Response]]) -> httpx.Response:
         token = await self._token()

@@ -107,9 +107,10 @@ async def test_no_more_is_read_than_is_asked_for() -> None:
             yield b"ab"
 
     upload = Content(pieces(), None)
-    assert (await upload.take(3), read) == (b"aba", 2)
-    assert (await upload.some(9), read) == (b"b", 2)
-    assert (await upload.ended(), read) == (False, 3)
+    # One piece is held back until it is known that the end is right.
+    assert (await upload.take(3), read) == (b"aba", 3)
+    assert (await upload.some(9), read) == (b"b", 3)
+    assert (await upload.ended(), read) == (False, 4)
 
 
 @pytest.mark.parametrize(
@@ -149,10 +150,17 @@ async def test_a_missing_end_is_noticed_by_every_way_to_read() -> None:
     ):
         with pytest.raises(BadRequest, match="file: "):
             await read(content(b"abc", size=4))
-    upload = content(b"abc", size=4)
-    await upload.take(3)
+    upload = content(b"abc", b"d", size=5)
+    assert await upload.take(3) == b"abc"
     with pytest.raises(BadRequest, match="file: "):
         await upload.ended()
+
+
+async def test_not_even_a_complete_content_is_handed_on_before_its_end_is_right() -> None:
+    """A vendor that has got as many bytes as were announced makes a file of them."""
+    upload = content(b"abc", b"def", size=3)
+    with pytest.raises(BadRequest, match="more came"):
+        await upload.some(9)
 
 
 async def test_what_ends_the_reading_is_kept() -> None:
@@ -163,7 +171,6 @@ async def test_what_ends_the_reading_is_kept() -> None:
         raise failure
 
     upload = Content(failing(), 3)
-    assert await upload.some(9) == b"abc"
     assert upload.failure is None
     with pytest.raises(VendorUnavailable):
         await upload.some(9)
@@ -232,7 +239,7 @@ async def test_a_chunk_closes_its_file() -> None:
 
 
 async def test_a_content_that_is_too_short_makes_no_last_chunk(buffers: tuple[Chunk, Chunk]) -> None:
-    reading = chunks(content(b"abcd", size=5), 2, buffers)
+    reading = chunks(content(b"ab", b"cd", b"e", size=6), 2, buffers)
     assert not (await anext(reading)).is_last
     with pytest.raises(BadRequest, match="file: "):
         await anext(reading)

@@ -1,0 +1,55 @@
+"""Who called just now: the instances of the last second's requests, so that a busy client is not looked up
+in the database for each of its calls."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from typing import Any
+
+from app.store.tables import Instance
+from app.wire.authorization import Authorization
+
+_LIMIT = 10_000  # callers
+
+
+class Sessions:
+    """Remembers whom an Authorization header stood for, for `lifetime`; only hashes of secrets are kept.
+
+    A change made in this process is seen at once (`clear`), one made in another after `lifetime`.
+    """
+
+    def __init__(self, lifetime: timedelta = timedelta(seconds=1)) -> None:
+        self._lifetime = lifetime.total_seconds()
+        self._known: OrderedDict[bytes, tuple[asyncio.Task[Instance], float]] = OrderedDict()
+
+    async def instance(
+        self, authorization: Authorization, find: Callable[[Authorization], Coroutine[Any, Any, Instance]]
+    ) -> Instance:
+        """The instance of a header, found by `find` unless that was just done or is being done. Raises what
+        `find` raises."""
+        key, now = _key(authorization), time.monotonic()
+        known = self._known.get(key)
+        if known is None or now - known[1] >= self._lifetime:
+            known = self._known[key] = asyncio.create_task(find(authorization)), now
+            self._known.move_to_end(key)
+            if len(self._known) > _LIMIT:
+                self._known.popitem(last=False)
+        try:
+            return await asyncio.shield(known[0])
+        except Exception:
+            self._known.pop(key, None)  # a refusal is not remembered
+            raise
+
+    def clear(self) -> None:
+        """Forgets everybody."""
+        self._known.clear()
+
+
+def _key(authorization: Authorization) -> bytes:
+    parts = (authorization.user, authorization.organization, authorization.element)
+    return hashlib.sha256("\0".join(part or "" for part in parts).encode()).digest()
