@@ -200,7 +200,9 @@ class Credentials:
             )
         del self._unsaved[instance_id]
         log.info("token refreshed", extra={"instance": instance_id, "saved": saved})
-        return tokens.access_token if saved else (await self.open(instance_id)).values["oauth.user.token"]
+        values = used.with_tokens(tokens).values if saved else (await self.open(instance_id)).values
+        self._remember(instance_id, values)
+        return values["oauth.user.token"]
 
     async def _release(self, instance_id: int, fence: int) -> None:
         async with self._database.write() as connection:

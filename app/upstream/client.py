@@ -29,6 +29,9 @@ from app.upstream.content import Content
 
 _KEEPALIVE = 30.0  # seconds for which an idle connection to a vendor is kept
 _ATTEMPTS = 5  # of one call that may be repeated; the time budget usually ends it before
+_NEWER_TOKENS = (
+    2  # that are tried after a rejected one: another process may have stored one that has ended too
+)
 _NOT_DONE: tuple[type[VendorError], ...] = (VendorThrottled,)  # the vendor has done nothing yet
 _ALWAYS = (*_NOT_DONE, VendorUnavailable)
 _REPEATABLE = dict.fromkeys(("GET", "HEAD", "OPTIONS", "PUT"), _ALWAYS)

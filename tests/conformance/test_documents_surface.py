@@ -3,6 +3,7 @@ sandbox twin, through the gateway's own surface. A provider takes part by existi
 
 from __future__ import annotations
 
+import asyncio
 import unicodedata
 from dataclasses import dataclass
 from typing import Any
@@ -137,6 +138,10 @@ async def test_a_part_of_a_file_is_downloaded(account: Account) -> None:
     answer = await account.ask("GET", f"/files/{made['id']}", 206, headers={"Range": "bytes=2-5"})
     assert answer.content == b"2345"
     assert answer.headers["content-range"] == "bytes 2-5/10"
+    whole = await account.ask(
+        "GET", f"/files/{made['id']}", headers={"Range": "bytes=2-5", "If-Range": '"another"'}
+    )
+    assert whole.content == b"0123456789"
     beyond = await account.ask("GET", f"/files/{made['id']}", 416, headers={"Range": "bytes=99-"})
     assert beyond.json()["message"]
 
@@ -159,6 +164,28 @@ async def test_an_existing_file_gets_a_version_where_that_is_wanted(account: Acc
     again = await account.upload("/a.txt", b"second", overwrite="True")
     assert again["id"] == made["id"]
     assert await account.content("/a.txt") == b"second"
+
+
+async def test_a_form_may_end_in_any_way_and_go_on_after_the_file(account: Account) -> None:
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\nhello'
+    more = b'\r\n--b\r\nContent-Disposition: form-data; name="x"\r\n\r\ny'
+    for number, body in enumerate((head + b"\r\n--b--", head + more + b"\r\n--b--\r\n")):
+        await account.ask(
+            "POST",
+            "/files",
+            params={"path": account.at(f"/{number}.txt")},
+            content=body,
+            headers={"Content-Type": "multipart/form-data; boundary=b"},
+        )
+        assert await account.content(f"/{number}.txt") == b"hello"
+
+
+async def test_an_upload_without_a_form_is_an_unsupported_media_type(account: Account) -> None:
+    await account.ask("POST", "/files", 415, params={"path": account.at("/a.txt")}, content=b"x")
+    broken = {"Content-Type": "multipart/form-data; boundary=b"}
+    await account.ask(
+        "POST", "/files", 400, params={"path": account.at("/a.txt")}, content=b"--b\r\n", headers=broken
+    )
 
 
 async def test_a_folder_is_not_overwritten_by_a_file(account: Account) -> None:
@@ -387,6 +414,20 @@ async def test_pages_by_token_make_up_the_whole(account: Account) -> None:
     assert found == await account.names("/list")
 
 
+async def test_the_page_size_may_change_from_page_to_page(account: Account) -> None:
+    await fill(account)
+    found, token = [], ""
+    for size in (3, 1, 2, 5):
+        answer = await account.ask(
+            "GET",
+            "/folders/contents",
+            params={"path": account.at("/list"), "pageSize": size, "nextPage": token},
+        )
+        found += [row["name"] for row in answer.json()]
+        token = answer.headers.get("Elements-Next-Page-Token", "")
+    assert (found, token) == (await account.names("/list"), "")
+
+
 async def test_a_token_of_another_list_is_refused(account: Account) -> None:
     await fill(account)
     first = await account.ask("GET", "/folders/contents", params={"path": account.at("/list"), "pageSize": 2})
@@ -606,6 +647,13 @@ async def test_links_work_without_credentials_until_they_are_revoked(account: Ac
     if account.can(Power.LINKS):
         assert httpx.get(link["providerLink"], follow_redirects=True).status_code == 404
     assert (await account.get(f"/files/{made['id']}/links"))["cloudElementsLink"] != link["cloudElementsLink"]
+
+
+async def test_many_who_ask_at_once_get_the_same_link(account: Account) -> None:
+    made = await account.upload("/a.txt", b"x")
+    answers = await asyncio.gather(*(account.get(f"/files/{made['id']}/links") for _ in range(5)))
+    (url,) = {link["cloudElementsLink"] for link in answers}
+    assert (await account.gateway.http.get(url)).content == b"x"
 
 
 async def test_a_link_ends_when_it_was_told_to(account: Account) -> None:

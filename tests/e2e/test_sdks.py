@@ -6,8 +6,10 @@ from __future__ import annotations
 import hashlib
 import io
 import queue
+import re
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import egnyte
@@ -187,3 +189,15 @@ def test_a_large_egnyte_file_goes_up_in_chunks(egnyte_client: Any) -> None:
     content = bytes(range(256)) * 40_000
     file.upload(io.BytesIO(content))
     assert file.download().read() == content
+
+
+def test_the_snippet_of_the_readme_reaches_box(home: House) -> None:
+    readme = (Path(__file__).parent.parent.parent / "README.md").read_text()
+    (snippet,) = [
+        text for text in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "BoxClient" in text
+    ]
+    token = home.connect("box")["token"]
+    names: dict[str, Any] = {}
+    here = snippet.replace("http://127.0.0.1:8080/elements/api-v2", home.gateway_url)
+    exec(here.replace("<element token>", token), names)  # noqa: S102
+    assert names["box"].users.get_user_me().login == "ann@example.com"

@@ -389,3 +389,30 @@ def test_any_event_can_be_told(event: dict[str, Any]) -> None:
     assert change.object_id
     assert change.event_type in {"CREATED", "UPDATED", "DELETED", "UNKNOWN"}
     assert change.date <= datetime.now(UTC) + timedelta(days=40_000)
+
+
+async def test_a_restricted_link_is_never_opened_to_the_world(box: BoxAccount, provider: Box) -> None:
+    file = box.upload("a.txt")
+    box.put(f"/files/{file['id']}", {"shared_link": {"access": "company"}})
+    entry = await provider.entry(Target(Kind.FILE, id=file["id"]))
+    for expires_at in (None, datetime.now(UTC) + timedelta(days=1)):
+        with pytest.raises(VendorForbidden):
+            await provider.link(entry, expires_at)
+    await provider.unlink(entry)
+    assert box.get(f"/files/{file['id']}")["shared_link"]["access"] == "company"
+
+
+async def test_a_folder_is_found_in_another_case_where_box_knows_no_other(
+    box: BoxAccount, provider: Box
+) -> None:
+    box.change("folder", "/Docs")
+    entry = await provider.upload(Upload(Target(Kind.FOLDER, path="/docs"), "a.txt", of_bytes(b"x")))
+    assert entry.path == "/Docs/a.txt"
+
+
+async def test_a_commit_whose_answer_was_lost_has_happened(
+    box: BoxAccount, provider: Box, in_parts: bytes
+) -> None:
+    box.fault("cut_midway", path=r"/(api|upload)/2.0/files/upload_sessions/.*/commit")
+    entry = await provider.upload(Upload(ROOT, "big.bin", Content(cut_in(in_parts, 50), len(in_parts))))
+    assert box.read(entry.id) == in_parts

@@ -525,3 +525,39 @@ async def test_an_existing_folder_is_a_conflict(acme: Acme, client: httpx.AsyncC
     await provider.create_folder("/Shared/f")
     with pytest.raises(Conflict):
         await provider.create_folder("/Shared/f")
+
+
+@pytest.mark.usefixtures("sizes")
+async def test_a_file_that_only_seemed_to_be_complete_leaves_nothing(
+    acme: Acme, client: httpx.AsyncClient
+) -> None:
+    """More came than was announced, and a piece ended exactly where the file was to end."""
+    provider = patient(acme, client)
+    with pytest.raises(BadRequest, match="more came"):
+        await provider.upload(Upload(SHARED, "a.bin", Content(cut_in(DATA, 100), 300)))
+    with pytest.raises(VendorNotFound):
+        await provider.entry(Target(Kind.FILE, path="/Shared/a.bin"))
+
+
+async def test_taking_back_a_version_leaves_the_others(acme: Acme, client: httpx.AsyncClient) -> None:
+    provider, file = patient(acme, client), Target(Kind.FILE, path="/Shared/a.txt")
+    acme.change("upload", "/Shared/a.txt", content="first")
+    acme.change("upload", "/Shared/a.txt", content="second")
+    entry = await provider.entry(file)
+    await provider._take_back(entry, entry.raw["entry_id"])
+    assert acme.http.get("/pubapi/v1/fs-content/Shared/a.txt").content == b"first"
+    await provider._take_back(await provider.entry(file), None)
+    with pytest.raises(VendorNotFound):
+        await provider.entry(file)
+
+
+async def test_only_the_links_for_everybody_are_ended(acme: Acme, client: httpx.AsyncClient) -> None:
+    acme.change("upload", "/Shared/a.txt", content="x")
+    mine = {"path": "/Shared/a.txt", "type": "file", "accessibility": "recipients", "recipients": ["a@b.c"]}
+    acme.http.post("/pubapi/v1/links", json=mine).raise_for_status()
+    provider = patient(acme, client)
+    entry = await provider.entry(Target(Kind.FILE, path="/Shared/a.txt"))
+    await provider.link(entry, None)
+    await provider.unlink(entry)
+    (left,) = acme.http.get("/pubapi/v2/links").json()["links"]
+    assert left["accessibility"] == "recipients"

@@ -1,0 +1,70 @@
+"""What really leaves for a vendor, looked at from a server that was not told what to expect."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+from serving import served
+from starlette.types import Receive, Scope, Send
+
+from app.errors import VendorUnavailable
+from app.providers.egnyte import Egnyte
+from app.upstream.client import Upstream, open_client
+from app.upstream.content import Content
+
+
+async def token(rejected: str | None = None) -> str:
+    return "t"
+
+
+async def test_a_url_leaves_as_it_was_written() -> None:
+    """To some vendors `;` begins a parameter and `%3B` is a part of a name."""
+    seen: list[bytes] = []
+
+    async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope["raw_path"] + b"?" + scope["query_string"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    written = "/a%3Bb%2F%40%7E/%2e%2e/c?sig=a%2Fb%3A%2B"
+    with served(echo) as url:
+        async with open_client(connections=1, timeout=timedelta(seconds=5), agent="test") as client:
+            await client.get(url + written)
+    assert seen == [written.encode()]
+
+
+async def test_bytes_are_asked_for_as_they_are_stored() -> None:
+    seen: list[dict[bytes, bytes]] = []
+
+    async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(dict(scope["headers"]))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"bytes"})
+
+    with served(echo) as url:
+        async with open_client(connections=1, timeout=timedelta(seconds=5), agent="test") as client:
+            way = Upstream(client, base_url=url, token=token, interpret=Egnyte.refusal)
+            response = await way.open("/file")
+            assert await response.aread() == b"bytes"
+            await response.aclose()
+    assert seen[0][b"accept-encoding"] == b"identity"
+
+
+async def test_an_upload_that_stands_still_is_given_up() -> None:
+    async def deaf(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(2)
+
+    async def much() -> AsyncIterator[bytes]:
+        for _ in range(200):
+            yield b"x" * 2**20
+
+    with served(deaf) as url:
+        async with open_client(connections=1, timeout=timedelta(seconds=5), agent="test") as client:
+            patience = timedelta(milliseconds=300)
+            way = Upstream(client, base_url=url, token=token, interpret=Egnyte.refusal,
+                           transfer_timeout=patience)  # fmt: skip
+            with pytest.raises(VendorUnavailable):
+                await way.stream("POST", "/file", much, Content(much(), None))
