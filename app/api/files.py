@@ -69,6 +69,14 @@ class UpdateBody(BaseModel):
         return Update(**self.model_dump())
 
 
+class PropertiesBody(BaseModel):
+    """Free properties; those that are not named stay as they are."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"properties": {"customer": "ACME"}}})
+
+    properties: dict[str, str | int | float | bool] = Field(min_length=1)
+
+
 class CommentOrder(BaseModel):
     model_config = ConfigDict(json_schema_extra={"example": {"comment": "Looks good"}})
 
@@ -164,6 +172,20 @@ async def update_file(
 ) -> Response:
     """Moves, renames, tags or describes a file."""
     return answers.one(wire.entry(await documents.update(hub, file, body.wish()), raw=answers.raw))
+
+
+@files.route("PATCH", "/metadata/properties", response_model=CloudFileBody)
+async def set_file_properties(
+    hub: Annotated[DocumentsProvider, able(Power.PROPERTIES)],
+    file: TargetDep,
+    answers: AnswersDep,
+    body: PropertiesBody,
+) -> Response:
+    """Sets free properties of a file."""
+    entry = await hub.entry(file)
+    values = await hub.set_properties(entry, body.properties)
+    found = wire.entry(entry, raw=answers.raw)
+    return answers.one(found | {"properties": {**found["properties"], **values}})
 
 
 @files.route("GET", "/links", response_model=CloudLinkBody)

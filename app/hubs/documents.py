@@ -66,6 +66,7 @@ class Power(StrEnum):
     EDIT_COMMENTS = "comment edit"
     LOCK = "lock"
     COLLABORATIONS = "collaborations"
+    PROPERTIES = "metadata properties"
     CUSTOM_FIELDS = "custom fields"
     REMOVE_CUSTOM_FIELDS = "custom field removal"
 
@@ -278,6 +279,10 @@ class DocumentsProvider(Protocol):
         raise NotSupported
 
     async def collaborations(self, folder: Target) -> Sequence[Collaboration]:
+        raise NotSupported
+
+    async def set_properties(self, entry: Entry, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Sets free properties of a file or folder, and answers all that it has."""
         raise NotSupported
 
     async def field_templates(self, scope: str | None) -> Sequence[FieldTemplate]:

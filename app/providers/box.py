@@ -344,6 +344,9 @@ class Box(DocumentsProvider):
         body = await self._json("GET", f"/2.0/folders/{segment(folder_id)}/collaborations")
         return [_collaboration(row) for row in _rows(body)]
 
+    async def set_properties(self, entry: Entry, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        return (await self.set_custom_fields(entry, "properties", "global", values)).values
+
     async def field_templates(self, scope: str | None) -> Sequence[FieldTemplate]:
         found: list[FieldTemplate] = []
         for each in [scope] if scope else ["global", "enterprise"]:

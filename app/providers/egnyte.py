@@ -94,6 +94,7 @@ class Egnyte(DocumentsProvider):
         Power.TAGS,
         Power.DESCRIPTION,
         Power.EDIT_COMMENTS,
+        Power.PROPERTIES,
         Power.REMOVE_CUSTOM_FIELDS,
     }
     base_url: ClassVar[str] = "https://{subdomain}.egnyte.com"

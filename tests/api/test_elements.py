@@ -41,7 +41,7 @@ async def test_an_element_says_what_its_vendor_can_do(gateway: Gateway) -> None:
         for key in ("box", "egnyte")
     }
     assert operations["box"] - operations["egnyte"] == {
-        "comment edit", "custom field removal", "description", "emptyTrash", "tags"
+        "comment edit", "custom field removal", "description", "emptyTrash", "metadata properties", "tags"
     }  # fmt: skip
 
 

@@ -742,6 +742,21 @@ async def test_tags_and_descriptions_stay_with_a_file(account: Account) -> None:
     assert [row["name"] for row in await account.get("/search", **{"tags[]": "three"})] == ["a.txt"]
 
 
+async def test_properties_are_set_one_by_one(account: Account) -> None:
+    needs(account, Power.PROPERTIES)
+    made = await account.upload("/a.txt")
+    url = f"/files/{made['id']}/metadata/properties"
+    await account.ask("PATCH", url, json={"properties": {"customer": "ACME", "size": "L"}})
+    changed = await account.ask(
+        "PATCH",
+        "/files/metadata/properties",
+        params={"path": made["path"]},
+        json={"properties": {"size": "XL"}},
+    )
+    assert changed.json()["properties"] == {"mimeType": "text/plain", "customer": "ACME", "size": "XL"}
+    await account.ask("PATCH", url, 400, json={"properties": {}})
+
+
 async def test_collaborations_of_a_folder_are_listed(account: Account) -> None:
     needs(account, Power.COLLABORATIONS)
     folder = (await account.ask("POST", "/folders", json={"path": account.at("/f")})).json()
@@ -792,6 +807,7 @@ CALLS: dict[Power, tuple[str, str, dict[str, Any]]] = {
         "/files/{id}/custom-fields-templates/properties/custom-fields",
         {},
     ),
+    Power.PROPERTIES: ("PATCH", "/files/{id}/metadata/properties", {"json": {"properties": {"a": "b"}}}),
     Power.ME: ("GET", "/me", {}),
     Power.STORAGE: ("GET", "/storage", {}),
 }
