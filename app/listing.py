@@ -79,8 +79,8 @@ class _Frame:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a list goes on: the folders that are open, the number of entries
-    that the vendor is asked for at once, and how many rows are still to be left out."""
+    """Where a list goes on: the folders that are open, the number of entries that the vendor is asked for
+    at once, and how many rows are still to be left out."""
 
     limit: int
     skip: int

@@ -12,6 +12,8 @@ import pytest
 from acme import Acme
 from box_account import Box, opened
 from gateway import Gateway
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from postgresql import Server
 from serving import served
 
@@ -20,6 +22,10 @@ from app.sandbox.server import create_sandbox
 from app.settings import Settings
 from app.store import migrations
 from app.store.engine import Database
+
+# A machine that is busy with something else is no failure of a property.
+hypothesis_settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("unhurried")
 
 SIGNATURE_KEY = "top-secret"
 ENCRYPTION_KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
