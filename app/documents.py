@@ -45,11 +45,13 @@ class Update:
 def bind(runtime: Runtime, instance: Instance, *, budget: timedelta | None) -> DocumentsProvider:
     """The provider of an instance, ready to be asked. Without a budget nothing is tried twice."""
     provider = runtime.registry.find(instance.element_key)
+    return provider(way(runtime, instance, provider, budget=budget), instance.configuration)
+
+
+def way(runtime: Runtime, instance: Instance, provider: Provider, *, budget: timedelta | None) -> Upstream:
+    """The way to the vendor for an instance."""
     token = runtime.credentials.token_source(instance, provider)
-    return provider(
-        upstream(runtime, provider, instance.configuration, token, budget=budget, account=instance.id),
-        instance.configuration,
-    )
+    return upstream(runtime, provider, instance.configuration, token, budget=budget, account=instance.id)
 
 
 def upstream(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from app import base64url
 from app.ceql import Comparison, Condition, Row
 from app.errors import BadRequest, VendorForbidden, VendorNotFound, VendorThrottled
 from app.hubs.documents import DocumentsProvider
@@ -278,7 +277,7 @@ def identity(*parts: object) -> str:
 
 
 def _token(wish: Wish, state: list[Any] | int) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps([wish.identity, state])).decode().rstrip("=")
+    return base64url.encode(orjson.dumps([wish.identity, state]))
 
 
 def _state(wish: Wish) -> _Place | int | None:
@@ -289,8 +288,8 @@ def _state(wish: Wish) -> _Place | int | None:
     if not wish.token:
         return None
     try:
-        named, state = orjson.loads(base64.urlsafe_b64decode(wish.token + "=" * (-len(wish.token) % 4)))
-    except (binascii.Error, ValueError, TypeError):
+        named, state = orjson.loads(base64url.decode(wish.token))
+    except (ValueError, TypeError):
         named, state = wish.identity, None
     if named != wish.identity:
         raise BadRequest("nextPage: belongs to another list")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 import httpx
 import orjson
 
-from app import documents
+from app import base64url, documents
 from app.errors import Forbidden, NotFound, SettingsError
 from app.hubs.documents import Native
 from app.registry import Provider
@@ -90,14 +88,7 @@ async def pass_through(runtime: Runtime, instance: Instance, call: Call) -> Answ
     where the vendor does not answer. Whoever gets the answer closes its response.
     """
     provider = runtime.registry.find(instance.element_key)
-    way = documents.upstream(
-        runtime,
-        provider,
-        instance.configuration,
-        runtime.credentials.token_source(instance, provider),
-        budget=runtime.settings.vendor_budget,
-        account=instance.id,
-    )
+    way = documents.way(runtime, instance, provider, budget=runtime.settings.vendor_budget)
     sealed = _sealed_url(runtime, instance, call.path)
     url = sealed or way.url(*_place(provider, call))
     response = await way.relay(
@@ -173,12 +164,10 @@ def _led_back(runtime: Runtime, instance: Instance, provider: Provider, base: st
                 return [rewritten(item) for item in value]
             case str() if value.startswith(("http://", "https://")):
                 url, _, query = value.partition("?")
-                if urlsplit(url).netloc not in hosts and not (urlsplit(url).hostname or "").endswith(
-                    suffixes
-                ):
+                place = urlsplit(url)
+                if place.netloc not in hosts and not (place.hostname or "").endswith(suffixes):
                     return value
-                sealed = runtime.sealer.seal(url.encode(), _row_name(instance))
-                token = base64.urlsafe_b64encode(sealed).decode().rstrip("=")
+                token = base64url.encode(runtime.sealer.seal(url.encode(), _row_name(instance)))
                 return f"{base}/{_SEALED}{token}{'?' + query if query else ''}"
             case _:
                 return value
@@ -200,11 +189,10 @@ def _sealed_url(runtime: Runtime, instance: Instance, path: str) -> str | None:
     """The URL that the vendor had named; None for any other path."""
     if not path.startswith(_SEALED):
         return None
-    token = path.removeprefix(_SEALED)
     try:
-        sealed = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        sealed = base64url.decode(path.removeprefix(_SEALED))
         return runtime.sealer.open(sealed, _row_name(instance)).decode()
-    except (binascii.Error, ValueError, SettingsError):
+    except (ValueError, SettingsError):
         raise NotFound("No such path of the vendor found") from None
 
 

@@ -15,7 +15,7 @@ ROOT = Path(app.__file__).parent
 
 # A module may import from lower rows only. What is not named here belongs to the row of its folder.
 ROWS: tuple[tuple[str, ...], ...] = (
-    ("errors", "clock", "ids", "backoff", "logs", "http_client", "tasks", "hints"),
+    ("errors", "clock", "ids", "backoff", "logs", "http_client", "tasks", "hints", "base64url"),
     ("settings", "sealing", "ceql", "delivery.signing", "upstream.content", "upstream.reading",
      "wire.dates", "wire.authorization", "store.tables", "store.engine", "api.requests"),
     ("sessions", "upstream.client", "delivery.egress", "store.leases", "store.migrations", "api.problems",

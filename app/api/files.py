@@ -18,7 +18,7 @@ from app.api.targets import LONGEST_PATH, TargetDep, TwinRouter, able
 from app.documents import Update
 from app.errors import BadRequest
 from app.hubs.documents import DocumentsProvider, Power
-from app.hubs.entries import Kind, Lock, Slice, Target, Upload
+from app.hubs.entries import Kind, Lock, Slice, Target, Upload, offset_of
 from app.hubs.paths import normalised, split
 from app.wire import documents as wire
 from app.wire.documents import CloudFileBody, CloudLinkBody, CommentBody, RevisionBody
@@ -269,7 +269,7 @@ async def list_comments(
     next_page: NextPageQuery = "",
 ) -> Response:
     """Lists the comments on a file; a page beyond the end is empty."""
-    offset = _offset(next_page) if next_page else (page - 1) * page_size
+    offset = offset_of(next_page) if next_page else (page - 1) * page_size
     found = await hub.comments(file, Slice(offset, min(page_size, _COMMENTS_LIMIT)))
     headers = {"Elements-Next-Page-Token": str(offset + len(found.comments))} if found.more else None
     return answers.many([wire.comment(item, raw=answers.raw) for item in found.comments], headers)
@@ -357,12 +357,6 @@ def _place(path: str, folder_id: str, file_name: str | None) -> tuple[Target, st
     if not name:
         raise BadRequest("file: needs a file name where no path is given")
     return Target(Kind.FOLDER, id=folder_id), name
-
-
-def _offset(token: str) -> int:
-    if not token.isdecimal() or len(token) > 12:
-        raise BadRequest("nextPage: is not a token that this gateway gave")
-    return int(token)
 
 
 def _aware(moment: datetime | None) -> datetime | None:

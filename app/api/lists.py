@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Query, Request, Response
 
 from app import ceql, listing
-from app.api.answers import AnswersDep
+from app.api.answers import Answers, AnswersDep
 from app.api.deps import RuntimeDep
 from app.listing import Listing, Wish
 from app.wire import documents as wire
@@ -30,7 +30,7 @@ _NOT_PART_OF_IT = frozenset({"page", "pageSize", "nextPage", "raw", "fields", "i
 class Lists:
     """Reads what is wanted of a list, and writes its page."""
 
-    def __init__(self, wish: Wish, answers: AnswersDep, notes: list[str]) -> None:
+    def __init__(self, wish: Wish, answers: Answers, notes: list[str]) -> None:
         self.wish = wish
         self._answers = answers
         self._notes = notes

@@ -12,10 +12,10 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from app.errors import BadRequest, UnsupportedMediaType
-from app.upstream.content import Content
+from app.upstream.content import HELD, Content
 
 _FILE = b"file"
-_GUESSED_FROM = 8 * 2**20  # bytes; a smaller file needs no size: every provider takes it whole
+_GUESSED_FROM = HELD  # a smaller file needs no size
 
 
 @dataclass

@@ -52,7 +52,7 @@ from app.hubs.entries import (
 )
 from app.hubs.paths import Paths, segment, split
 from app.upstream.client import Refusal, Upstream, decode
-from app.upstream.content import Chunk, Content, ahead, chunks
+from app.upstream.content import HELD, Chunk, Content, ahead, chunks
 from app.upstream.oauth import OAuthSpec
 from app.upstream.reading import date, fingerprint, mapping, rows, text
 
@@ -63,7 +63,7 @@ _FIELDS = (
 )
 _ITEM = {"fields": _FIELDS}
 
-_HELD = 8 * 2**20  # bytes; a file up to this size is held, so that its upload can be tried again
+_HELD = HELD
 _IN_PARTS = 50 * 10**6  # bytes; from this size on Box advises upload sessions
 _LIST_LIMIT = 1000
 _SEARCH_LIMIT = 200
@@ -189,7 +189,7 @@ class Box(DocumentsProvider):
     async def contents(
         self, folder: Target, cursor: str | None, limit: int, sort: Sort | None = None
     ) -> EntryPage:
-        folder_id = folder.id or (await self._paths.find(folder)).id
+        folder_id = await self._id(folder)
         if sort is not None and sort.field in _SORTS and (cursor is None or cursor.isdecimal()):
             page = await self._sorted(folder_id, offset_of(cursor), limit, sort)
             if page.total is None or page.total <= _OFFSET_LIMIT:
@@ -214,7 +214,7 @@ class Box(DocumentsProvider):
             **_ITEM,
         }
         if search.folder is not None:
-            parameters["ancestor_folder_ids"] = search.folder.id or (await self._paths.find(search.folder)).id
+            parameters["ancestor_folder_ids"] = await self._id(search.folder)
         known = {key: value for key, value in parameters.items() if value != ""}
         body = await self._json("GET", "/2.0/search", params=known)
         found = _entries(body)
@@ -225,13 +225,12 @@ class Box(DocumentsProvider):
     async def download(
         self, file: Target, *, byte_range: str | None = None, revision_id: str | None = None
     ) -> Download:
-        known = None if file.id else await self._paths.find(file)
         response = await self._upstream.open(
-            f"/2.0/files/{segment(file.id or (known.id if known else ''))}/content",
+            f"/2.0/files/{await self._file_id(file)}/content",
             headers={"Range": byte_range} if byte_range else None,
             params={"version": revision_id} if revision_id else None,
         )
-        return Download(known.name if known else None, response)
+        return Download(split(file.path)[1] if file.path else None, response)
 
     async def upload(self, upload: Upload) -> Entry:
         parent_id = await self._paths.folder_id(upload.parent)
@@ -340,7 +339,7 @@ class Box(DocumentsProvider):
         await self._lock(file, None)
 
     async def collaborations(self, folder: Target) -> Sequence[Collaboration]:
-        folder_id = folder.id or (await self._paths.find(folder)).id
+        folder_id = await self._id(folder)
         body = await self._json("GET", f"/2.0/folders/{segment(folder_id)}/collaborations")
         return [_collaboration(row) for row in _rows(body)]
 
@@ -438,7 +437,10 @@ class Box(DocumentsProvider):
         return EntryPage(found, str(following) if found and following < total else None, total, sorted=True)
 
     async def _file_id(self, file: Target) -> str:
-        return segment(file.id or (await self._paths.find(file)).id)
+        return segment(await self._id(file))
+
+    async def _id(self, target: Target) -> str:
+        return target.id or (await self._paths.find(target)).id
 
     async def _create_in(self, parent_id: str, name: str) -> Entry:
         wanted = {"name": name, "parent": {"id": parent_id}}

@@ -52,7 +52,7 @@ from app.hubs.entries import (
 )
 from app.hubs.paths import join, segment, split
 from app.upstream.client import Refusal, Upstream, decode
-from app.upstream.content import Chunk, Content, ahead, chunks
+from app.upstream.content import HELD, Chunk, Content, ahead, chunks
 from app.upstream.oauth import OAuthSpec
 from app.upstream.reading import date, fingerprint, mapping, rows, text
 
@@ -73,7 +73,7 @@ _MEANING: dict[tuple[str, str], tuple[str, str]] = {
     ("permission_change", "permission_change"): ("UPDATED", "permission"),
 }
 
-_HELD = 8 * 2**20  # bytes; a file up to this size is held, so that its upload can be tried again
+_HELD = HELD
 _IN_CHUNKS = 100 * 10**6  # bytes; from this size on Egnyte asks for chunks
 _CHUNK = 100 * 10**6  # bytes; its advice, and each chunk is one of the account's 1,000 calls per day
 _LIST_LIMIT = 1000
@@ -224,7 +224,7 @@ class Egnyte(DocumentsProvider):
     async def download(
         self, file: Target, *, byte_range: str | None = None, revision_id: str | None = None
     ) -> Download:
-        name = split(file.path or (await self.entry(file)).path)[1]
+        name = split(await self._path(file))[1]
         response = await self._upstream.open(
             _content(file),
             headers={"Range": byte_range} if byte_range else None,
@@ -293,7 +293,7 @@ class Egnyte(DocumentsProvider):
             await old.response.aclose()
 
     async def comments(self, file: Target, part: Slice) -> CommentPage:
-        path = file.path or (await self.entry(file)).path
+        path = await self._path(file)
         parameters: dict[str, str | int] = {
             "file": path,
             "offset": part.offset,
@@ -307,7 +307,7 @@ class Egnyte(DocumentsProvider):
         return _comment(await self._json("GET", f"/pubapi/v1/notes/{segment(comment_id)}"))
 
     async def add_comment(self, file: Target, words: str) -> Comment:
-        path = file.path or (await self.entry(file)).path
+        path = await self._path(file)
         note = await self._json("POST", "/pubapi/v1/notes", json={"path": path, "body": words})
         return await self.comment(file, str(note.get("id")))
 
@@ -392,8 +392,8 @@ class Egnyte(DocumentsProvider):
     async def _json(self, method: str, path: str, **call: Any) -> Mapping[str, Any]:
         return mapping(decode(await self._upstream.call(method, path, **call)))
 
-    async def _path(self, folder: Target) -> str:
-        return folder.path or (await self.entry(folder)).path
+    async def _path(self, target: Target) -> str:
+        return target.path or (await self.entry(target)).path
 
     async def _refuse_existing(self, target: Target) -> None:
         try:

@@ -116,18 +116,17 @@ class Upstream:
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str | int] | None = None,
-        repeatable: bool = False,
     ) -> httpx.Response:
         """Any call whose body and answer fit into memory. Raises as `get` does.
 
-        Throttling is always waited out; a request without an answer is repeated only where its method, or
-        `repeatable`, says that this is harmless.
+        Throttling is always waited out; a request without an answer is repeated only where its method
+        makes that harmless.
         """
         request = self._client.build_request(
             method, self.url(path, host), params=params, json=json, content=content, headers=headers
         )
-        retry = _ALWAYS if repeatable else _REPEATABLE.get(method, _NOT_DONE)
-        return await self._repeated(retry, lambda: self._authorized(partial(self._send, request)))
+        errors = _REPEATABLE.get(method, _NOT_DONE)
+        return await self._repeated(errors, lambda: self._authorized(partial(self._send, request)))
 
     async def open(
         self,

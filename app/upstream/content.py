@@ -22,6 +22,9 @@ class Hash(Protocol):
 
 T = TypeVar("T")
 
+HELD = 8 * 2**20
+"""Bytes; every provider holds a file up to this size whole, so that its upload can be tried again."""
+
 _SLICE = 2**20  # bytes that are handed on at once, at most
 
 
