@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -13,8 +14,17 @@ import orjson
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
 
 _READ_ONLY = "gateway_read_only"
+
+# SQLite does not wait for its lock where several processes turn one new file to WAL at once.
+_when_free = Retrying(
+    retry=retry_if_exception_type(sqlite3.OperationalError),
+    stop=stop_after_delay(10),
+    wait=wait_random(0.005, 0.05),
+    reraise=True,
+)
 
 
 def _dumps(value: object) -> str:
@@ -87,7 +97,7 @@ def _set_pragmas(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # the driver opens no transactions of its own
     cursor = connection.cursor()
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
+        _when_free(cursor.execute, f"PRAGMA {pragma}")
     cursor.close()
 
 
