@@ -8,7 +8,9 @@ GatewayError                    500
 ├── Forbidden                   403
 ├── NotFound                    404
 ├── NotSupported                405   the element has no such operation
+├── NotAcceptable               406
 ├── Conflict                    409   something is there already
+├── ContentTooLarge             413
 ├── UnsupportedMediaType        415
 ├── RangeNotSatisfiable         416
 ├── SettingsError               500   the process refuses to start
@@ -71,10 +73,22 @@ class NotSupported(GatewayError):
     status = 405
 
 
+class NotAcceptable(GatewayError):
+    """None of the media types in the Accept header can be answered; it has to admit application/json."""
+
+    status = 406
+
+
 class Conflict(GatewayError):
     """Something with the same name already exists."""
 
     status = 409
+
+
+class ContentTooLarge(GatewayError):
+    """The body is too large."""
+
+    status = 413
 
 
 class UnsupportedMediaType(GatewayError):

@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import APIRouter, Depends, FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__
 from app.api import documents, elements, instances, links, native, ops, problems
+from app.api.compression import Compression
 from app.api.deps import any_hub
 from app.api.requests import RequestLog
 from app.runtime import open_runtime
@@ -17,6 +19,16 @@ from app.settings import Settings
 from app.workers import working
 
 BASE_PATH = "/elements/api-v2"
+
+_EXPOSED = (  # word for word what Cloud Elements sent
+    "Elements-Returned-Count",
+    "Elements-Total-Count",
+    "Elements-Request-Id",
+    "Elements-Next-Page-Token",
+    "Elements-Trace-Id",
+    "Elements-Error",
+    "Content-Disposition",
+)
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +50,14 @@ def create_app(settings: Settings, *, with_workers: bool) -> FastAPI:
         description="The Cloud Elements `instances` and `hubs/documents` API, self-hosted.",
         lifespan=lifespan,
         strict_content_type=False,
+    )
+    app.add_middleware(Compression)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=settings.cors_origins,
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=_EXPOSED,
     )
     app.add_middleware(RequestLog)
     problems.install(app)

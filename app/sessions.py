@@ -51,5 +51,5 @@ class Sessions:
 
 
 def _key(authorization: Authorization) -> bytes:
-    parts = (authorization.user, authorization.organization, authorization.element)
+    parts = (authorization.user, authorization.organization, authorization.element, authorization.bearer)
     return hashlib.sha256("\0".join(part or "" for part in parts).encode()).digest()

@@ -9,7 +9,17 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSource
 from sqlalchemy.engine import URL, make_url
@@ -36,6 +46,16 @@ def _some_time(value: timedelta) -> timedelta:
 Duration = Annotated[timedelta, BeforeValidator(_plain_seconds), AfterValidator(_some_time)]
 
 
+class OAuthApp(BaseModel):
+    """An app that the operator registered at a vendor."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    key: SecretStr
+    secret: SecretStr
+    callback_url: str | None = None
+
+
 class Settings(BaseSettings):
     """What an operator can set, as environment variables or in a file `.env`."""
 
@@ -54,6 +74,41 @@ class Settings(BaseSettings):
         pattern=r"https?://[^/?#]+(/[^?#]*)?",
         description="URL at which clients reach this gateway, for the links that it hands out. Empty: what "
         "the request was sent to.",
+    )
+
+    # Requests
+    cors_origins: list[str] = Field(
+        ["*"], description="Origins whose browsers may call the API, as JSON; no cookie is ever used."
+    )
+    body_limit: ByteSize = Field(
+        ByteSize(2**20),
+        ge=1024,
+        description="Largest JSON body that is read, in bytes (`1MiB` is understood).",
+    )
+    upload_limit: ByteSize | None = Field(
+        None, ge=1, description="Largest request that an upload of a file may be, in bytes. Empty: no limit."
+    )
+    login_lifetime: Duration = Field(
+        timedelta(hours=12),
+        description="Time after which the token of `POST /authentication` ends, in seconds.",
+    )
+
+    # OAuth
+    oauth_apps: dict[str, OAuthApp] = Field(
+        {},
+        description="Apps of your own at the vendors, per element key as JSON, for accounts that are "
+        "connected without one of their owner's: "
+        '`{"box": {"key": "..", "secret": "..", "callback_url": ".."}}`. '
+        "Without `callback_url` it is this gateway's OAuth proxy.",
+    )
+    oauth_proxy_targets: list[str] = Field(
+        [],
+        description="Beginnings of the URLs that the OAuth proxy may send codes to for callers without "
+        'credentials, as JSON: `["https://app.example.com/"]`. Callers with a User and an Organization '
+        "secret may name any.",
+    )
+    oauth_state_lifetime: Duration = Field(
+        timedelta(hours=1), description="Time that the owner of an account has for his consent, in seconds."
     )
 
     # Documents

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import hmac
 import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.errors import Unauthorized
 from app.store import instances, tenants
 from app.store.engine import Database
-from app.store.tables import Instance
+from app.store.tables import Instance, Role, SecretKind
 from app.store.tenants import Caller
 from app.wire.authorization import Authorization
 
@@ -53,41 +52,62 @@ async def create_first(database: Database, *, now: datetime) -> NewSecrets | Non
 
 async def _create(connection: AsyncConnection, name: str, email: str, now: datetime) -> NewSecrets:
     made = NewSecrets(organization=secrets.token_hex(16), user=new_token())
-    await tenants.create(
+    organization_id = await tenants.insert_organization(connection, name=name, created_at=now)
+    account_id = await tenants.insert_account(
+        connection, organization_id=organization_id, name=name, created_at=now
+    )
+    user_id = await tenants.insert_user(
         connection,
-        name=name,
-        email=email,
-        organization_hash=digest(made.organization),
-        user_hash=digest(made.user),
-        now=now,
+        organization_id=organization_id,
+        account_id=account_id,
+        email=email.lower(),
+        first_name="Account",
+        last_name="Owner",
+        role=Role.ORGANIZATION,
+        created_at=now,
+    )
+    await tenants.insert_secret(
+        connection,
+        kind=SecretKind.ORGANIZATION,
+        organization_id=organization_id,
+        hash=digest(made.organization),
+        created_at=now,
+    )
+    await tenants.insert_secret(
+        connection,
+        kind=SecretKind.USER,
+        organization_id=organization_id,
+        user_id=user_id,
+        hash=digest(made.user),
+        created_at=now,
     )
     return made
 
 
-async def authenticate(database: Database, authorization: Authorization) -> Caller:
-    """The caller of a platform request, which needs User and Organization. Raises Unauthorized."""
-    if authorization.user is None or authorization.organization is None:
+async def authenticate(database: Database, authorization: Authorization, *, now: datetime) -> Caller:
+    """The caller of a platform request, which needs User and Organization, or the token of a login.
+
+    Raises Unauthorized.
+    """
+    if authorization.bearer is None and (authorization.user is None or authorization.organization is None):
         raise Unauthorized("This request needs a User secret and an Organization secret")
     async with database.read() as connection:
-        caller = await tenants.caller_by_user_hash(connection, digest(authorization.user))
-    if caller is None or not _matches(authorization.organization, caller.organization_hash):
-        raise Unauthorized
-    return caller
+        return await _caller(connection, authorization, now)
 
 
-async def authenticate_instance(database: Database, authorization: Authorization) -> Instance:
+async def authenticate_instance(
+    database: Database, authorization: Authorization, *, now: datetime
+) -> Instance:
     """The instance of a hub request, which needs User and Element; an Organization must fit if it is sent.
 
     Raises Unauthorized, also for the token of a deleted instance or of another account.
     """
-    if authorization.user is None or authorization.element is None:
+    if authorization.element is None or (authorization.user is None and authorization.bearer is None):
         raise Unauthorized("This request needs a User secret and an Element token")
     async with database.read() as connection:
-        caller = await tenants.caller_by_user_hash(connection, digest(authorization.user))
+        caller = await _caller(connection, authorization, now)
         instance = await instances.by_token_hash(connection, digest(authorization.element))
-    if caller is None or instance is None or instance.account_id != caller.account_id:
-        raise Unauthorized
-    if authorization.organization and not _matches(authorization.organization, caller.organization_hash):
+    if instance is None or instance.account_id != caller.account_id:
         raise Unauthorized
     return instance
 
@@ -101,5 +121,15 @@ async def instance_by_token(database: Database, authorization: Authorization) ->
     return instance
 
 
-def _matches(secret: str, known_hash: str) -> bool:
-    return hmac.compare_digest(digest(secret), known_hash)
+async def _caller(connection: AsyncConnection, authorization: Authorization, now: datetime) -> Caller:
+    """The user of a User secret or of a login. Each secret that is sent has to fit."""
+    kind = SecretKind.USER if authorization.bearer is None else SecretKind.LOGIN
+    proof = digest(authorization.bearer or authorization.user or "")
+    caller = await tenants.caller_by_secret(connection, kind, proof, now=now)
+    if caller is None:
+        raise Unauthorized
+    if authorization.organization is not None:
+        known = await tenants.organization_by_secret(connection, digest(authorization.organization), now=now)
+        if known != caller.organization_id:
+            raise Unauthorized
+    return caller

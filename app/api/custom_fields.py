@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Path, Query, Response
 
 from app.api.answers import AnswersDep, done
+from app.api.bodies import JsonRoute
 from app.api.problems import responses
 from app.api.targets import TargetDep, TwinRouter, able
 from app.errors import NotFound
@@ -15,7 +16,9 @@ from app.hubs.entries import Kind
 from app.wire import documents as wire
 from app.wire.documents import FieldTemplateBody, FieldValuesBody
 
-templates = APIRouter(tags=["custom fields"], responses=responses(400, 401, 403, 405, 429, 502))
+templates = APIRouter(
+    route_class=JsonRoute, tags=["custom fields"], responses=responses(400, 401, 403, 405, 429, 502)
+)
 values = TwinRouter(Kind.FILE, tag="custom fields")
 
 _PATH = "/custom-fields-templates/{templateKey}/custom-fields"

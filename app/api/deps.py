@@ -35,11 +35,11 @@ RuntimeDep = Annotated[Runtime, Depends(_runtime)]
 
 
 async def _caller(runtime: RuntimeDep, header: Header) -> Caller:
-    return await tenants.authenticate(runtime.database, authorization.parse(header))
+    return await tenants.authenticate(runtime.database, authorization.parse(header), now=runtime.clock.now())
 
 
 async def _instance(request: Request, runtime: RuntimeDep, header: Header) -> Instance:
-    find = partial(tenants.authenticate_instance, runtime.database)
+    find = partial(tenants.authenticate_instance, runtime.database, now=runtime.clock.now())
     instance = await runtime.sessions.instance(authorization.parse(header), find)
     request.state.instance_id = instance.id
     return instance

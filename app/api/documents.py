@@ -11,6 +11,7 @@ from fastapi import APIRouter, Header, Query, Response
 from app import documents, listing
 from app.api import custom_fields, events, files, folders
 from app.api.answers import AnswersDep
+from app.api.bodies import JsonRoute
 from app.api.deps import InstanceDep, RuntimeDep
 from app.api.files import tag_list
 from app.api.lists import ListsDep
@@ -25,7 +26,9 @@ from app.wire import dates
 from app.wire import documents as wire
 from app.wire.documents import CloudFileBody, CloudStorageBody, PongBody
 
-account = APIRouter(tags=["documents"], responses=responses(400, 401, 403, 405, 404, 429, 502))
+account = APIRouter(
+    route_class=JsonRoute, tags=["documents"], responses=responses(400, 401, 403, 405, 404, 429, 502)
+)
 
 
 @account.get("/ping")

@@ -6,13 +6,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
+from app.api.bodies import JsonRoute
 from app.api.deps import RuntimeDep
 from app.api.problems import responses
 from app.upstream import oauth
 from app.wire import elements
 from app.wire.elements import ConfigurableElementBody, ElementBody, OAuthUrlBody
 
-router = APIRouter(prefix="/elements", tags=["elements"])
+router = APIRouter(route_class=JsonRoute, prefix="/elements", tags=["elements"])
 
 KeyOrId = Annotated[str, Path(alias="keyOrId", description="Key or id of the element: `egnyte` or `4016`.")]
 

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from app import ceql, documents
+from app.api.bodies import JsonRoute
 from app.api.deps import InstanceDep, RuntimeDep
 from app.api.problems import responses
 from app.wire import events as wire
 
-router = APIRouter(tags=["events"], responses=responses(400, 401, 403, 404, 429, 502))
+router = APIRouter(route_class=JsonRoute, tags=["events"], responses=responses(400, 401, 403, 404, 429, 502))
 
 EVENT_FIELDS = frozenset(
     {

@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from app import documents, links
 from app.api import multipart
 from app.api.answers import AnswersDep, Bytes, RangeDep, done
+from app.api.bodies import JsonRoute
 from app.api.deps import InstanceDep, RuntimeDep
-from app.api.lists import PAGE_SIZE, NextPageQuery, PageQuery, PageSizeQuery
+from app.api.paging import PAGE_SIZE, NextPageQuery, PageQuery, PageSizeQuery
 from app.api.problems import responses
 from app.api.targets import LONGEST_PATH, TargetDep, TwinRouter, able
 from app.documents import Update
@@ -23,7 +24,9 @@ from app.hubs.paths import normalised, split
 from app.wire import documents as wire
 from app.wire.documents import CloudFileBody, CloudLinkBody, CommentBody, RevisionBody
 
-uploads = APIRouter(tags=["files"], responses=responses(400, 401, 403, 405, 409, 415, 429, 502))
+uploads = APIRouter(
+    route_class=JsonRoute, tags=["files"], responses=responses(400, 401, 403, 405, 409, 415, 429, 502)
+)
 files = TwinRouter(Kind.FILE, tag="files")
 
 _CHANGED = responses(409)

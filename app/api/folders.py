@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app import documents, listing
 from app.api.answers import AnswersDep, done
+from app.api.bodies import JsonRoute
 from app.api.files import PathBody, UpdateBody
 from app.api.lists import ListsDep
 from app.api.problems import responses
@@ -20,7 +21,9 @@ from app.hubs.paths import normalised
 from app.wire import documents as wire
 from app.wire.documents import CloudFileBody, CloudLinkBody, CollaborationBody
 
-creation = APIRouter(tags=["folders"], responses=responses(400, 401, 403, 405, 409, 429, 502))
+creation = APIRouter(
+    route_class=JsonRoute, tags=["folders"], responses=responses(400, 401, 403, 405, 409, 429, 502)
+)
 folders = TwinRouter(Kind.FOLDER, tag="folders")
 
 _CHANGED = responses(409)

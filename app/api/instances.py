@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 
 from app import instances
+from app.api.bodies import JsonRoute
 from app.api.deps import CallerDep, RuntimeDep
 from app.api.problems import responses
 from app.errors import BadRequest
@@ -15,7 +16,7 @@ from app.store.tenants import Caller
 from app.wire import instances as wire
 from app.wire.instances import InstanceBody, InstanceOrder
 
-router = APIRouter(prefix="/instances", tags=["instances"], responses=responses(401))
+router = APIRouter(route_class=JsonRoute, prefix="/instances", tags=["instances"], responses=responses(401))
 
 PAGE_SIZE = 200  # Cloud Elements' default
 LARGEST_ID = 2**63 - 1

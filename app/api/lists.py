@@ -10,18 +10,9 @@ from fastapi import Depends, Query, Request, Response
 from app import ceql, listing
 from app.api.answers import Answers, AnswersDep
 from app.api.deps import RuntimeDep
+from app.api.paging import PAGE_SIZE, CountQuery, NextPageQuery, PageQuery, PageSizeQuery
 from app.listing import Listing, Wish
 from app.wire import documents as wire
-
-PAGE_SIZE = 200  # Cloud Elements' default
-
-PageQuery = Annotated[int, Query(alias="page", ge=1, description="Page, from 1.")]
-PageSizeQuery = Annotated[
-    int, Query(alias="pageSize", ge=1, description="Rows per page; a larger one than allowed is cut.")
-]
-NextPageQuery = Annotated[
-    str, Query(alias="nextPage", max_length=20_000, description="Elements-Next-Page-Token.")
-]
 
 _BEFORE_RESOURCE = re.compile(r"^.*?/(?=folders/|search$)")  # the hub, which may be left out
 _NOT_PART_OF_IT = frozenset({"page", "pageSize", "nextPage", "raw", "fields", "isoDates", "fetchTags"})
@@ -57,9 +48,7 @@ async def _lists(
     next_page: NextPageQuery = "",
     where: Annotated[str, Query(description="CEQL, e.g. `extension = 'txt' AND size > 10`.")] = "",
     order_by: Annotated[str, Query(alias="orderBy", description="A field, `asc` or `desc`.")] = "",
-    count_all: Annotated[
-        bool, Query(alias="returnTotalCount", description="Count all rows, in Elements-Total-Count.")
-    ] = False,
+    count_all: CountQuery = False,
 ) -> Lists:
     settings = runtime.settings
     wish = Wish(

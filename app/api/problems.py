@@ -105,7 +105,5 @@ def _answer(
 def _sentence(item: dict[str, Any]) -> str:
     """`configuration.subdomain: Field required`, without the value, which may be a secret."""
     location: Sequence[Any] = item["loc"]
-    if item["type"] == "json_invalid":
-        return f"The body is not valid JSON: {item['ctx']['error']}"
     names = [str(part) for part in location if part not in {"body", "query", "path", "header"}]
     return f"{'.'.join(names) or 'body'}: {item['msg']}"

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Depends, Path, Query, Request
 
 from app import documents
+from app.api.bodies import JsonRoute
 from app.api.deps import InstanceDep, RuntimeDep
 from app.api.problems import responses
 from app.hubs.documents import DocumentsProvider, Power
@@ -29,7 +30,11 @@ class TwinRouter:
 
     def __init__(self, kind: Kind, *, tag: str) -> None:
         by_path, by_id = _dependencies(kind)
-        shared: dict[str, Any] = {"tags": [tag], "responses": responses(400, 401, 403, 404, 405, 429, 502)}
+        shared: dict[str, Any] = {
+            "tags": [tag],
+            "responses": responses(400, 401, 403, 404, 405, 429, 502),
+            "route_class": JsonRoute,
+        }
         self._by_path = APIRouter(prefix=f"/{kind}s", dependencies=[Depends(by_path)], **shared)
         self._by_id = APIRouter(prefix=f"/{kind}s/{{id}}", dependencies=[Depends(by_id)], **shared)
         self._alone = APIRouter(prefix=f"/{kind}s/{{id}}", dependencies=[Depends(by_id)], **shared)

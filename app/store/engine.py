@@ -16,7 +16,10 @@ from sqlalchemy.engine import URL, Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
 
+from app.errors import SettingsError
+
 _READ_ONLY = "gateway_read_only"
+_RESTRUCTURING = "gateway_restructuring"
 
 # SQLite does not wait for its lock where several processes turn one new file to WAL at once.
 _when_free = Retrying(
@@ -78,6 +81,18 @@ class Database:
         async with self._reader.connect() as connection:
             yield connection
 
+    @asynccontextmanager
+    async def restructure(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction that may rebuild tables. SQLite changes a table by copying it, which its foreign
+        keys would not survive: they are looked at once, at the end."""
+        engine = self.engine.execution_options(**{_RESTRUCTURING: True})
+        async with engine.connect() as connection:
+            yield connection
+            if self.embedded and (await connection.exec_driver_sql("PRAGMA foreign_key_check")).first():
+                raise SettingsError("the database has rows that refer to nothing; it was left as it is")
+            await connection.commit()
+        await self.engine.dispose()  # other connections know neither the new tables nor this one's mode
+
     async def close(self) -> None:
         await self.engine.dispose()
 
@@ -102,5 +117,7 @@ def _set_pragmas(connection: Any, _record: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
+    if connection.get_execution_options().get(_RESTRUCTURING):
+        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
     mode = "DEFERRED" if connection.get_execution_options().get(_READ_ONLY) else "IMMEDIATE"
     connection.exec_driver_sql(f"BEGIN {mode}")

@@ -26,9 +26,8 @@ def config() -> Config:
 
 async def upgrade(database: Database) -> None:
     """Runs what is missing; processes that start together take turns on a lock of the database."""
-    async with database.engine.connect() as connection:
+    async with database.restructure() as connection:
         await connection.run_sync(_upgrade)
-        await connection.commit()
 
 
 async def is_current(database: Database) -> bool:

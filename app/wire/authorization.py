@@ -1,4 +1,4 @@
-"""The Authorization header: `User u, Organization o, Element e`, in any order."""
+"""The Authorization header: `User u, Organization o, Element e` in any order; `Bearer t` for a login."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from app.errors import Unauthorized
 
 # A colon after the name is seen in one client ("Element: token"); values are base64 and hold no spaces.
-_PART = re.compile(r"(user|organization|element)(?:\s*:\s*|\s+)(\S+)", re.IGNORECASE)
+_PART = re.compile(r"(user|organization|element|bearer)(?:\s*:\s*|\s+)(\S+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, repr=False)
@@ -18,6 +18,7 @@ class Authorization:
     user: str | None = None
     organization: str | None = None
     element: str | None = None
+    bearer: str | None = None
 
 
 def parse(header: str | None) -> Authorization:
@@ -33,4 +34,8 @@ def parse(header: str | None) -> Authorization:
                 "or 'User <secret>, Element <token>'"
             )
         parts[found.group(1).lower()] = found.group(2)
+    if "user" in parts and "bearer" in parts:
+        raise Unauthorized(
+            "The Authorization header names a User secret and a login's token; send one of them"
+        )
     return Authorization(**parts)

@@ -52,18 +52,8 @@ class InstanceOrder(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _storable(cls, body: Any) -> Any:
-        """PostgreSQL stores no NUL, and UTF-8 knows no half of a surrogate pair. A null field is left out."""
-        waiting = [body]
-        while waiting:
-            match waiting.pop():
-                case str(text):
-                    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
-                        raise ValueError("a text holds a character that cannot be stored")
-                case dict(values):
-                    waiting += [*values.keys(), *values.values()]
-                case list(values):
-                    waiting += values
+    def _without_nulls(cls, body: Any) -> Any:
+        """A field that is null is as good as absent."""
         if isinstance(body, dict):
             return {key: value for key, value in body.items() if value is not None}
         return body

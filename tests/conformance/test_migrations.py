@@ -48,9 +48,8 @@ async def run(database: Database, step: Callable[[Config], None]) -> None:
         config.attributes["connection"] = connection
         step(config)
 
-    async with database.engine.connect() as connection:
+    async with database.restructure() as connection:
         await connection.run_sync(with_connection)
-        await connection.commit()
 
 
 async def tables_of(database: Database) -> set[str]:

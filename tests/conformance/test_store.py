@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -29,6 +30,8 @@ from app.store.tables import (
     Notification,
     Organization,
     Poller,
+    Role,
+    SecretKind,
     Subscription,
     table,
 )
@@ -433,10 +436,35 @@ async def test_the_first_organization_is_made_once(database: Database, crowd: li
 async def test_a_caller_is_found_by_the_hash_of_his_secret(database: Database) -> None:
     made = await secrets.create_organization(database, "Test", email="t@example.com", now=NOW)
     async with database.read() as connection:
-        caller = await tenants.caller_by_user_hash(connection, secrets.digest(made.user))
-        assert await tenants.caller_by_user_hash(connection, made.user) is None
+        found = partial(tenants.caller_by_secret, connection, now=NOW)
+        caller = await found(SecretKind.USER, secrets.digest(made.user))
+        assert await found(SecretKind.USER, made.user) is None
+        assert await found(SecretKind.LOGIN, secrets.digest(made.user)) is None
+        organization_id = await tenants.organization_by_secret(
+            connection, secrets.digest(made.organization), now=NOW
+        )
+        assert await tenants.organization_by_secret(connection, secrets.digest(made.user), now=NOW) is None
     assert caller is not None
-    assert (caller.email, caller.organization_hash) == ("t@example.com", secrets.digest(made.organization))
+    assert (caller.email, caller.role) == ("t@example.com", Role.ORGANIZATION)
+    assert caller.organization_id == organization_id
+
+
+async def test_a_secret_ends(database: Database) -> None:
+    await secrets.create_organization(database, "Test", email="t@example.com", now=NOW)
+    async with database.write() as connection:
+        await tenants.insert_secret(
+            connection,
+            kind=SecretKind.LOGIN,
+            organization_id=1,
+            user_id=1,
+            hash="h",
+            created_at=NOW,
+            expires_at=NOW + timedelta(hours=1),
+        )
+    async with database.read() as connection:
+        for later, known in ((timedelta(minutes=59), True), (timedelta(hours=1), False)):
+            caller = await tenants.caller_by_secret(connection, SecretKind.LOGIN, "h", now=NOW + later)
+            assert (caller is not None) is known
 
 
 async def test_an_instance_belongs_to_its_account_until_it_is_removed(filled: Filled) -> None:

@@ -1,0 +1,154 @@
+"""JSON bodies, read with care: bounded in size and depth, each key once, only text that can be stored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from fastapi import HTTPException, Request, Response
+from fastapi.routing import APIRoute
+
+from app.api import problems
+from app.errors import BadRequest, ContentTooLarge, GatewayError, NotAcceptable, UnsupportedMediaType
+
+_DEEPEST = 64  # levels; the deepest body that a client of Cloud Elements sends has 6
+_PRINTED_ANYWAY = "\t\n\r"
+
+
+class JsonRoute(APIRoute):
+    """A route that takes JSON and nothing else; unless it answers bytes, it answers JSON and nothing else."""
+
+    def __init__(
+        self,
+        path: str,
+        endpoint: Callable[..., Any],
+        *,
+        responses: dict[int | str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        taking = {"POST", "PUT", "PATCH"} & set(options.get("methods") or ())
+        errors = problems.responses(406, 413, 415) if taking else problems.responses(406)
+        super().__init__(path, endpoint, responses={**errors, **(responses or {})}, **options)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler, has_body = super().get_route_handler(), self.body_field is not None
+        answers_json = self.response_class is not Response
+
+        async def careful(request: Request) -> Response:
+            if answers_json and not _admits_json(request.headers.get("accept")):
+                raise NotAcceptable
+            if has_body:
+                _check_media_type(request.headers.get("content-type"))
+                request = _JsonRequest(request.scope, request.receive)
+            return await handler(request)
+
+        return careful
+
+
+class _JsonRequest(Request):
+    async def body(self) -> bytes:
+        """Raises HTTPException, before more than GATEWAY_BODY_LIMIT was read."""
+        if not hasattr(self, "_body"):
+            limit = int(self.app.state.runtime.settings.body_limit)
+            pieces, size = [], 0
+            async for piece in self.stream():
+                size += len(piece)
+                if size > limit:
+                    raise _refusal(ContentTooLarge(f"The body is larger than {limit} bytes"))
+                pieces.append(piece)
+            self._body = b"".join(pieces)
+        return self._body
+
+    async def json(self) -> Any:
+        """Raises HTTPException that says what is wrong."""
+        try:
+            value = json.loads(
+                await self.body(), object_pairs_hook=_distinct, parse_constant=_refuse_constant
+            )
+            _check(value)
+        except (BadRequest, RecursionError, ValueError) as error:
+            raise _refusal(BadRequest(f"The body is not valid JSON: {_words(error)}")) from None
+        return value
+
+
+def _refusal(error: GatewayError) -> HTTPException:
+    """The only kind of error that the framework lets through while it reads a body."""
+    return HTTPException(error.status, error.message)
+
+
+def _words(error: Exception) -> str:
+    match error:
+        case BadRequest():
+            return error.message
+        case json.JSONDecodeError():
+            return f"{error.msg} at line {error.lineno}, column {error.colno}"
+        case UnicodeDecodeError():
+            return "it is not UTF-8"
+        case RecursionError():
+            return f"it is deeper than {_DEEPEST} levels"
+        case _:
+            return "a number in it has too many digits"
+
+
+def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys are there once: of two values nobody knows which one was meant."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BadRequest(f"the key {twice[:100]!r} is there twice")
+    return found
+
+
+def _refuse_constant(name: str) -> Any:
+    raise BadRequest(f"{name} is not JSON")
+
+
+def _check(value: Any) -> None:
+    """Walks the whole body. PostgreSQL stores no NUL, and UTF-8 knows no half of a surrogate pair."""
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > _DEEPEST:
+            raise RecursionError
+        below: list[Any] = []
+        for item in level:
+            match item:
+                case str():
+                    _check_text(item)
+                case dict():
+                    below += [*item.keys(), *item.values()]
+                case list():
+                    below += item
+        level = below
+
+
+def _check_text(text: str) -> None:
+    for letter in text:
+        if (letter < " " or "\x7f" <= letter < "\xa0" or "\ud800" <= letter <= "\udfff") and (
+            letter not in _PRINTED_ANYWAY
+        ):
+            raise BadRequest(f"a text holds a character that cannot be stored, U+{ord(letter):04X}")
+
+
+def _check_media_type(given: str | None) -> None:
+    """Without a media type a body is taken for JSON, as Cloud Elements took it."""
+    main, _, sub = (given or "application/json").partition(";")[0].strip().lower().partition("/")
+    if main != "application" or not (sub == "json" or sub.endswith("+json")):
+        raise UnsupportedMediaType(
+            f"The content type '{main[:50]}/{sub[:50]}' is not supported; send application/json"
+        )
+
+
+def _admits_json(accept: str | None) -> bool:
+    if not accept or not accept.strip():
+        return True
+    for part in accept.lower().split(","):
+        name, *parameters = (piece.strip() for piece in part.split(";"))
+        wanted = not any(
+            item.replace(" ", "") in {"q=0", "q=0.0", "q=0.00", "q=0.000"} for item in parameters
+        )
+        if wanted and name in {"*/*", "*", "application/*", "application/json", "text/json"}:
+            return True
+    return False

@@ -1,0 +1,89 @@
+"""The pages of the platform's lists: `page` and `pageSize`, or `nextPage`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, TypeVar
+
+from fastapi import Depends, Query, Response
+
+from app.errors import BadRequest
+
+Row = TypeVar("Row")
+
+PAGE_SIZE = 200  # Cloud Elements' default, and the most that a page of the platform holds
+LARGEST_ID = 2**63 - 1
+
+PageQuery = Annotated[int, Query(alias="page", ge=1, description="Page, from 1.")]
+PageSizeQuery = Annotated[
+    int, Query(alias="pageSize", ge=1, description="Rows per page; a larger one than allowed is cut.")
+]
+NextPageQuery = Annotated[
+    str, Query(alias="nextPage", max_length=20_000, description="Elements-Next-Page-Token.")
+]
+CountQuery = Annotated[
+    bool, Query(alias="returnTotalCount", description="Count all rows, in Elements-Total-Count.")
+]
+
+
+@dataclass(frozen=True)
+class Paging:
+    """Which rows are wanted: those whose id is above `after`, from number `offset` on; and the answer that
+    says which they are. A token is the id of the last row of its page, so that a row which is deleted
+    meanwhile hides no other one; with a token, `page` is not looked at."""
+
+    after: int
+    offset: int
+    size: int
+    wants_total: bool
+    response: Response
+
+    @property
+    def limit(self) -> int:
+        """What to read: one row more than the page has shows whether another one follows."""
+        return self.size + 1
+
+    def page(self, found: Sequence[Row], row_id: Callable[[Row], int]) -> list[Row]:
+        """The rows of the page, of at most `limit` found ones, with the headers that belong to them."""
+        shown = list(found[: self.size])
+        self.response.headers["Elements-Returned-Count"] = str(len(shown))
+        if len(found) > self.size:
+            self.response.headers["Elements-Next-Page-Token"] = str(row_id(shown[-1]))
+        return shown
+
+    def of_all(self, rows: Sequence[Row]) -> list[Row]:
+        """The page of a list that is at hand, whose rows are numbered from 1."""
+        self.total(len(rows))
+        start = self.after or self.offset
+        numbered = list(enumerate(rows, start=1))[start : start + self.limit]
+        return [row for _, row in self.page(numbered, lambda item: item[0])]
+
+    def total(self, count: int) -> None:
+        """Tells how many rows there are, where that was asked for."""
+        if self.wants_total:
+            self.response.headers["Elements-Total-Count"] = str(count)
+
+
+async def _paging(
+    response: Response,
+    page: PageQuery = 1,
+    page_size: PageSizeQuery = PAGE_SIZE,
+    next_page: NextPageQuery = "",
+    wants_total: CountQuery = False,
+) -> Paging:
+    size = min(page_size, PAGE_SIZE)
+    if page_size > size:
+        response.headers["Elements-Error"] = f"pageSize was cut to {size}"
+    after = _row_id(next_page) if next_page else 0
+    offset = 0 if next_page else min((page - 1) * size, LARGEST_ID)
+    return Paging(after, offset, size, wants_total, response)
+
+
+def _row_id(token: str) -> int:
+    if not (token.isascii() and token.isdecimal() and len(token) < len(str(LARGEST_ID))):
+        raise BadRequest("nextPage: is not a token that this gateway gave")
+    return int(token)
+
+
+PagingDep = Annotated[Paging, Depends(_paging)]
