@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -20,9 +20,16 @@ from app.settings import Settings
 MASK = "********"
 """What an answer shows instead of a secret."""
 
-SECONDS_PER_MINUTE = 60
+TOKEN = "oauth.user.token"  # noqa: S105
+REFRESH_TOKEN = "oauth.user.refresh_token"  # noqa: S105
+REFRESH_INTERVAL = "oauth.user.refresh_interval"
+REFRESH_TIME = "oauth.user.refresh_time"
+MANAGED = frozenset({TOKEN, REFRESH_TOKEN, REFRESH_INTERVAL, REFRESH_TIME})
+"""What the gateway itself keeps up to date."""
+
 LONGEST_INTERVAL_MINUTES = 60 * 24 * 365
 LONGEST_URL = 2000  # characters; an index entry of PostgreSQL holds 2,700 bytes
+LONGEST_KEY = 200  # characters
 LONGEST_RESOURCE_NAME = 200  # characters
 POLL_PAGE_SIZE = 20  # rows per polled page where the configuration names none; Cloud Elements' own number
 EVENT_RESOURCE_PATHS = frozenset({"/hubs/documents/events", "/events", "events"})
@@ -37,14 +44,10 @@ COMMON: tuple[Field, ...] = (
         "TEXTFIELD_1000",
         required=True,
     ),
-    Field("oauth.user.token", "User token", "The account's access token.", "PASSWORD", hidden=True),
-    Field(
-        "oauth.user.refresh_token", "Refresh token", "The account's refresh token.", "PASSWORD", hidden=True
-    ),
-    Field(
-        "oauth.user.refresh_interval", "Refresh interval", "Lifetime of the access token in s.", hidden=True
-    ),
-    Field("oauth.user.refresh_time", "Refresh time", "When it was given, in ms since 1970.", hidden=True),
+    Field(TOKEN, "User token", "The account's access token.", "PASSWORD", hidden=True),
+    Field(REFRESH_TOKEN, "Refresh token", "The account's refresh token.", "PASSWORD", hidden=True),
+    Field(REFRESH_INTERVAL, "Refresh interval", "Lifetime of the access token in s.", hidden=True),
+    Field(REFRESH_TIME, "Refresh time", "When it was given, in ms since 1970.", hidden=True),
     Field(
         "event.notification.enabled",
         "Events Enabled",
@@ -87,6 +90,7 @@ COMMON: tuple[Field, ...] = (
 )
 
 _SECRET = re.compile(r"(?i:password|passwd|secret|token)$|(?i:^|[._-])(?i:key)$|[a-z]Key$")
+_URL_PASSWORD = re.compile(r"(//[^/?#@:]*:)[^/?#@]+(?=@)")
 _SECRET_EXCEPTIONS = frozenset({"event.helper.key"})
 
 
@@ -120,21 +124,56 @@ def is_secret(key: str) -> bool:
     return bool(_SECRET.search(key)) and key not in _SECRET_EXCEPTIONS
 
 
+def shown(key: str, value: str | None) -> str | None:
+    """A value as an answer shows it: secrets, and passwords within URLs, are covered."""
+    if value and is_secret(key):
+        return MASK
+    return _without_password(value) if value and key.endswith(".url") else value
+
+
+def changed(before: Mapping[str, str | None], given: Mapping[str, str | None]) -> dict[str, str | None]:
+    """What of a given configuration is new. Clients send back what they were shown, so that is unchanged;
+    and what the gateway keeps up to date itself is taken only together with a new token."""
+    new = {key: value for key, value in given.items() if value != shown(key, before.get(key))}
+    new = {key: value for key, value in new.items() if not (value == MASK and is_secret(key))}
+    if not (new.get(TOKEN) or new.get(REFRESH_TOKEN)):
+        new = {key: value for key, value in new.items() if key not in MANAGED}
+    return new
+
+
 def check(
-    provider: Provider, configuration: Mapping[str, str | None], provider_data: Mapping[str, Any]
+    provider: Provider,
+    configuration: Mapping[str, str | None],
+    *,
+    optional: Collection[str] = (),
+    missing: Sequence[str] = (),
 ) -> None:
-    """Raises BadRequest that names every missing key at once, or the first value of a wrong form."""
-    missing = [field.key for field in fields(provider) if field.required and not configuration.get(field.key)]
-    if not provider_data.get("code"):
-        missing.append("providerData.code")
+    """Raises BadRequest that names every missing key at once, `missing` ones included, or the first value of
+    a wrong form. `optional` keys need not be there."""
+    required = [field.key for field in fields(provider) if field.required and field.key not in optional]
+    missing = [key for key in required if not configuration.get(key)] + list(missing)
     if missing:
         raise BadRequest(f"Missing required configuration for element '{provider.key}': {', '.join(missing)}")
+    _check_tokens(configuration)
+    for key, value in configuration.items():
+        if len(key) > LONGEST_KEY:
+            raise BadRequest(f"configuration: a key is longer than {LONGEST_KEY} characters")
+        if value == MASK and is_secret(key):
+            raise BadRequest(f"configuration.{key}: is covered by stars; send the value itself")
     for field in fields(provider):
         value = configuration.get(field.key)
         if field.pattern and value and not re.fullmatch(field.pattern, value):
             raise BadRequest(
                 f"configuration.{field.key}: {value[:100]!r} is not valid; an example is {field.example!r}"
             )
+
+
+def _check_tokens(configuration: Mapping[str, str | None]) -> None:
+    """Raises BadRequest for a lifetime or a time of tokens that is no number."""
+    for key in (REFRESH_INTERVAL, REFRESH_TIME):
+        value = configuration.get(key)
+        if value and not re.fullmatch(r"\d{1,15}", value, re.ASCII):
+            raise BadRequest(f"configuration.{key}: {value[:40]!r} is not a whole number")
 
 
 def event_settings(configuration: Mapping[str, str | None], settings: Settings) -> EventSettings:
@@ -159,10 +198,15 @@ def _callback_url(value: str | None) -> str | None:
         usable = False
     if not usable or not url.isprintable() or len(url) > LONGEST_URL:
         raise BadRequest(
-            f"configuration.event.notification.callback.url: {url[:200]!r} is not an http or https URL "
-            f"of at most {LONGEST_URL} characters"
+            f"configuration.event.notification.callback.url: {_without_password(url)[:200]!r} is not "
+            f"an http or https URL of at most {LONGEST_URL} characters"
         )
     return url
+
+
+def _without_password(url: str) -> str:
+    """`https://user:password@host` with the password covered."""
+    return _URL_PASSWORD.sub(rf"\1{MASK}", url)
 
 
 def _interval(value: str | None, settings: Settings) -> timedelta:

@@ -8,17 +8,20 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from weakref import WeakValueDictionary
 
 import httpx
 import orjson
 
 from app.clock import Clock
-from app.errors import GrantRefused, GrantRevoked, NotFound, VendorUnauthorized
+from app.configuration import REFRESH_INTERVAL, REFRESH_TIME, REFRESH_TOKEN, TOKEN
+from app.errors import GrantRefused, GrantRevoked, NotFound, VendorRefused, VendorUnauthorized
 from app.events import Recipient, grant_revoked, pack
 from app.ids import new_id
 from app.registry import Provider, Registry
 from app.sealing import Sealer
+from app.settings import OAuthApp
 from app.store import events, instances, outbox, pollers
 from app.store.engine import Database
 from app.store.tables import Credential, Instance
@@ -50,27 +53,34 @@ class Secrets:
 
     def with_tokens(self, tokens: Tokens) -> Secrets:
         # A fresh token that does not expire has no interval; the one of its predecessor must not stay.
-        kept = {key: value for key, value in self.values.items() if key != "oauth.user.refresh_interval"}
+        kept = {key: value for key, value in self.values.items() if key != REFRESH_INTERVAL}
         return replace(self, values=kept | token_values(tokens))
+
+    @property
+    def has_grant(self) -> bool:
+        """Whether there is anything to speak to the vendor with."""
+        return bool(self.values.get(TOKEN) or self.values.get(REFRESH_TOKEN))
 
 
 def token_values(tokens: Tokens) -> dict[str, str]:
     """Tokens under the configuration keys that Cloud Elements kept them in."""
     found = {
-        "oauth.user.token": tokens.access_token,
-        "oauth.user.refresh_token": tokens.refresh_token,
-        "oauth.user.refresh_interval": _whole_seconds(tokens.expires_in),
-        "oauth.user.refresh_time": str(int(tokens.received_at.timestamp() * 1000)),
+        TOKEN: tokens.access_token,
+        REFRESH_TOKEN: tokens.refresh_token,
+        REFRESH_INTERVAL: _whole_seconds(tokens.expires_in),
+        REFRESH_TIME: str(int(tokens.received_at.timestamp() * 1000)),
     }
     return {key: value for key, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True)
 class _Live:
-    """An access token that can be used until then without a look into the database."""
+    """An access token that can be used until then without a look into the database, as long as the instance
+    is as it was: whoever authenticates it again changes it."""
 
     token: str = field(repr=False)
     until: datetime
+    changed_at: datetime
 
 
 class Credentials:
@@ -78,8 +88,15 @@ class Credentials:
     all processes by a lease of the row, and its version tells who was first after all."""
 
     def __init__(
-        self, database: Database, sealer: Sealer, client: httpx.AsyncClient, registry: Registry, clock: Clock
+        self,
+        database: Database,
+        sealer: Sealer,
+        client: httpx.AsyncClient,
+        registry: Registry,
+        clock: Clock,
+        apps: Mapping[str, OAuthApp],
     ) -> None:
+        self._apps = apps
         self._database = database
         self._sealer = sealer
         self._client = client
@@ -120,7 +137,8 @@ class Credentials:
         there is none, and what the refresh itself raises.
         """
         live = self._live.get(instance.id)
-        if live is not None and live.token != rejected and self._clock.now() < live.until:
+        known = live is not None and live.token != rejected and live.changed_at == instance.updated_at
+        if live is not None and known and self._clock.now() < live.until:
             return live.token
         lock = self._refreshing.setdefault(instance.id, asyncio.Lock())
         return await to_its_end(self._fresh(lock, instance, provider, rejected))
@@ -134,13 +152,13 @@ class Credentials:
                 secrets = await self.open(instance.id)
                 version, unsaved = self._unsaved.get(instance.id, (0, None))
                 if unsaved is not None and version == secrets.version:
-                    return await self._keep(instance.id, secrets, unsaved)
-                token = secrets.values["oauth.user.token"]
-                if token != rejected and not _is_ending(secrets.values, self._clock.now(), _EARLY):
-                    self._remember(instance.id, secrets.values)
+                    return await self._keep(instance, secrets, unsaved)
+                token = secrets.values.get(TOKEN, "")
+                if token and token != rejected and not self._is_ending(secrets, _EARLY):
+                    self._remember(instance, secrets.values)
                     return token
-                if "oauth.user.refresh_token" not in secrets.values:
-                    if rejected is None:
+                if not secrets.values.get(REFRESH_TOKEN):
+                    if token and rejected is None:
                         return token
                     raise VendorUnauthorized
                 if not instance.valid or self._ended.get(instance.id) == secrets.version:
@@ -148,17 +166,24 @@ class Credentials:
                 fence = await self._claim(instance.id, secrets.version)
                 if fence is not None:
                     return await self._refresh(instance, provider, secrets, fence)
-                if token != rejected and not _is_ending(secrets.values, self._clock.now(), timedelta(0)):
+                if token and token != rejected and not self._is_ending(secrets, timedelta(0)):
                     return token  # another process sees to the next one
                 await asyncio.sleep(_LOOK_AGAIN)
 
-    def _remember(self, instance_id: int, values: Mapping[str, str]) -> None:
+    def _is_ending(self, secrets: Secrets, early: timedelta) -> bool:
+        life = float(secrets.values.get(REFRESH_INTERVAL) or 0)
+        if not life:
+            return False
+        age = self._clock.now().timestamp() - float(secrets.values.get(REFRESH_TIME) or 0) / 1000
+        return age >= life - min(early.total_seconds(), life / 10)
+
+    def _remember(self, instance: Instance, values: Mapping[str, str]) -> None:
         """The token as it is used until it is about to end; a rejected one is looked up again."""
-        life = float(values.get("oauth.user.refresh_interval") or _FOREVER)
+        life = float(values.get(REFRESH_INTERVAL) or _FOREVER)
         age = timedelta(seconds=life - min(_EARLY.total_seconds(), life / 10))
-        given = datetime.fromtimestamp(float(values["oauth.user.refresh_time"]) / 1000, UTC)
-        self._live[instance_id] = _Live(values["oauth.user.token"], given + age)
-        self._live.move_to_end(instance_id)
+        given = datetime.fromtimestamp(float(values.get(REFRESH_TIME) or 0) / 1000, UTC)
+        self._live[instance.id] = _Live(values[TOKEN], given + age, instance.updated_at)
+        self._live.move_to_end(instance.id)
         if len(self._live) > _LIVE_LIMIT:
             self._live.popitem(last=False)
 
@@ -179,8 +204,8 @@ class Credentials:
                 self._client,
                 provider.oauth,
                 self._registry.base_url(provider, configuration),
-                app_of(configuration | dict(secrets.values)),
-                secrets.values["oauth.user.refresh_token"],
+                app_of(configuration | dict(secrets.values), self._apps.get(provider.key)),
+                secrets.values[REFRESH_TOKEN],
                 self._clock.now(),
             )
         except GrantRefused as refusal:
@@ -188,21 +213,39 @@ class Credentials:
         except BaseException:
             await self._release(instance.id, fence)
             raise
-        return await self._keep(instance.id, secrets, tokens)
+        return await self._keep(instance, secrets, tokens)
 
-    async def _keep(self, instance_id: int, used: Secrets, tokens: Tokens) -> str:
+    async def _keep(self, instance: Instance, used: Secrets, tokens: Tokens) -> str:
         """Stores tokens that exist nowhere else; what cannot be stored now stays here and is tried again."""
-        self._unsaved[instance_id] = used.version, tokens
-        sealed = self.seal(instance_id, used.with_tokens(tokens))
+        self._unsaved[instance.id] = used.version, tokens
+        sealed = self.seal(instance.id, used.with_tokens(tokens))
         async with self._database.write() as connection:
             saved = await instances.save_credential(
-                connection, instance_id, version=used.version, sealed=sealed
+                connection, instance.id, version=used.version, sealed=sealed
             )
-        del self._unsaved[instance_id]
-        log.info("token refreshed", extra={"instance": instance_id, "saved": saved})
-        values = used.with_tokens(tokens).values if saved else (await self.open(instance_id)).values
-        self._remember(instance_id, values)
-        return values["oauth.user.token"]
+        del self._unsaved[instance.id]
+        log.info("token refreshed", extra={"instance": instance.id, "saved": saved})
+        values = used.with_tokens(tokens).values if saved else (await self.open(instance.id)).values
+        self._remember(instance, values)
+        return values[TOKEN]
+
+    async def revoke(self, instance: Instance, provider: Provider, secrets: Secrets) -> None:
+        """Tells the vendor that the tokens of an instance are no longer used: by the access token, and if
+        that has ended, by the refresh token. Raises a VendorError."""
+        tokens = [secrets.values[key] for key in (TOKEN, REFRESH_TOKEN) if secrets.values.get(key)]
+        if not tokens or provider.oauth.revoke_path is None:
+            return
+        revoke = partial(
+            oauth.revoke,
+            self._client,
+            provider.oauth,
+            self._registry.base_url(provider, instance.configuration),
+            app_of(instance.configuration | dict(secrets.values), self._apps.get(provider.key)),
+        )
+        try:
+            await revoke(tokens[0])
+        except VendorRefused:
+            await revoke(tokens[-1])
 
     async def _release(self, instance_id: int, fence: int) -> None:
         async with self._database.write() as connection:
@@ -212,7 +255,7 @@ class Credentials:
         """Another process may have used the refresh token first; only if not, the grant is dead."""
         revoked = GrantRevoked(provider_message=refusal.provider_message, vendor_status=refusal.vendor_status)
         if not await self._end(instance_id, version, fence, revoked):
-            return (await self.open(instance_id)).values["oauth.user.token"]
+            return (await self.open(instance_id)).values[TOKEN]
         self._ended[instance_id] = version
         log.warning("grant refused by the vendor", extra={"instance": instance_id})
         raise revoked from None
@@ -253,21 +296,14 @@ class AccessToken:
         return self._current
 
 
-def app_of(configuration: Mapping[str, str | None]) -> App:
-    """The customer's app at the vendor, from a configuration that was checked."""
-    return App(
-        client_id=configuration.get("oauth.api.key") or "",
-        client_secret=configuration.get("oauth.api.secret") or "",
-        redirect_uri=configuration.get("oauth.callback.url") or "",
-    )
-
-
-def _is_ending(values: Mapping[str, str], now: datetime, early: timedelta) -> bool:
-    life = float(values.get("oauth.user.refresh_interval") or 0)
-    if not life:
-        return False
-    age = now.timestamp() - float(values["oauth.user.refresh_time"]) / 1000
-    return age >= life - min(early.total_seconds(), life / 10)
+def app_of(configuration: Mapping[str, str | None], default: OAuthApp | None) -> App:
+    """The customer's app at the vendor, or where his configuration names none, the operator's."""
+    key, secret = configuration.get("oauth.api.key"), configuration.get("oauth.api.secret")
+    redirect_uri = configuration.get("oauth.callback.url")
+    if not key and default is not None:
+        key, secret = default.key.get_secret_value(), default.secret.get_secret_value()
+        redirect_uri = redirect_uri or default.callback_url
+    return App(client_id=key or "", client_secret=secret or "", redirect_uri=redirect_uri or "")
 
 
 def _whole_seconds(duration: timedelta | None) -> str | None:

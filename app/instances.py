@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import configuration, documents
-from app.configuration import EventSettings
+from app import configuration, documents, watching
+from app.configuration import REFRESH_INTERVAL, REFRESH_TIME, REFRESH_TOKEN, TOKEN, EventSettings
 from app.credentials import Secrets, app_of, token_values
-from app.errors import NotFound
+from app.errors import GatewayError, NotFound
 from app.hubs.documents import NEWEST
 from app.registry import Provider
 from app.runtime import Runtime
-from app.store import instances, outbox, pollers, wakeups
-from app.store.tables import Instance, Poller
+from app.store import instances, pollers
+from app.store.instances import Wanted
+from app.store.tables import ExternalAuthentication, Instance, Poller, User
 from app.store.tenants import Caller
 from app.tenants import digest, new_token
 from app.upstream import oauth
-from app.wire import notifications
+from app.upstream.oauth import Tokens
+
+_REVOCATION = timedelta(seconds=5)
+"""How long a client waits for the vendor to forget a deleted account's tokens."""
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +41,7 @@ class Order:
     configuration: Mapping[str, str | None]
     tags: Sequence[str]
     name: str
+    external: ExternalAuthentication = ExternalAuthentication.NONE
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,19 @@ class Connected:
     instance: Instance
     secrets: Secrets
     provider: Provider
+    owner: User
     pollers: Sequence[Poller]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What an instance brings along from where it was before."""
+
+    id: int | None
+    token: str | None
+    created_at: datetime
+    valid: bool
+    disabled: bool
 
 
 async def provision(runtime: Runtime, caller: Caller, order: Order) -> Connected:
@@ -55,139 +73,202 @@ async def provision(runtime: Runtime, caller: Caller, order: Order) -> Connected
     Raises BadRequest (what is missing or malformed), VendorRefused (with the vendor's words),
     VendorThrottled or VendorUnavailable; nothing is left behind then.
     """
-    configuration.check(order.provider, order.configuration, order.provider_data)
-    wanted = configuration.event_settings(order.configuration, runtime.settings)
-    now = runtime.clock.now()
-    tokens = await oauth.exchange_code(
-        runtime.vendors,
-        order.provider.oauth,
-        runtime.registry.base_url(order.provider, order.configuration),
-        app_of(order.configuration),
-        str(order.provider_data["code"]),
-        now,
+    if order.external is ExternalAuthentication.INITIAL:
+        return await _adopt_grant(runtime, caller, order)
+    wanted = check(runtime, order)
+    tokens = await exchange(runtime, order.provider, order.configuration, order.provider_data)
+    cursor = (
+        await end_of_stream(runtime, order.provider, order.configuration, tokens) if wanted.enabled else None
     )
-    cursor = await _end_of_stream(runtime, order, tokens.access_token) if wanted.enabled else None
-    plain, secret = _split(order.configuration)
-    secrets = Secrets(token=new_token(), values=secret | token_values(tokens))
+    now = runtime.clock.now()
     async with runtime.database.write() as connection:
-        instance = await _store(connection, runtime, caller, order, plain, secrets, now)
-        if cursor is not None:
-            await _watch(connection, runtime, instance, wanted, cursor, now)
+        instance = await store(
+            connection, runtime, caller, order, wanted, token_values(tokens), cursor=cursor, now=now
+        )
+    return await _announced(runtime, instance)
+
+
+async def _adopt_grant(runtime: Runtime, caller: Caller, order: Order) -> Connected:
+    """An account that somebody else has the grant of. It is stored before the vendor is asked anything:
+    its refresh token may work only once, and must not be lost with an error."""
+    wanted, now = check(runtime, order), runtime.clock.now()
+    async with runtime.database.write() as connection:
+        instance = await store(connection, runtime, caller, order, wanted, {}, cursor=None, now=now)
+    if wanted.enabled:
+        await _begin_now(runtime, instance)
+    return await _announced(runtime, instance)
+
+
+async def _begin_now(runtime: Runtime, instance: Instance) -> None:
+    """Finds the end of the stream while the client waits. Where that fails, the first poll finds it."""
+    try:
+        provider = documents.bind(runtime, instance, budget=runtime.settings.vendor_budget)
+        cursor = await watching.end_of_stream(provider)
+    except GatewayError as error:
+        log.warning("first position unknown", extra={"instance": instance.id, "error": error.message})
+        return
+    async with runtime.database.write() as connection:
+        await pollers.begin(connection, instance.id, at=cursor, instead_of=NEWEST)
+
+
+async def _announced(runtime: Runtime, instance: Instance) -> Connected:
     runtime.wakeups.pollers.set()
-    log.info("instance created", extra={"instance": instance.id, "element": order.provider.key})
-    return await get(runtime, caller, instance.id)
+    log.info("instance created", extra={"instance": instance.id, "element": instance.element_key})
+    return await get(runtime, instance.account_id, instance.id)
 
 
-async def get(runtime: Runtime, caller: Caller, instance_id: int) -> Connected:
-    """Raises NotFound for an instance that does not exist, was deleted, or is another account's."""
+def check(runtime: Runtime, order: Order) -> EventSettings:
+    """What the order asks for of events. Raises BadRequest naming whatever is missing or malformed in it."""
+    if order.external is ExternalAuthentication.INITIAL:
+        grant = order.configuration.get(TOKEN) or order.configuration.get(REFRESH_TOKEN)
+        missing = [] if grant else [REFRESH_TOKEN]
+    else:
+        missing = [] if order.provider_data.get("code") else ["providerData.code"]
+    check_configuration(runtime, order.provider, order.configuration, missing=missing)
+    return configuration.event_settings(order.configuration, runtime.settings)
+
+
+def check_configuration(
+    runtime: Runtime,
+    provider: Provider,
+    values: Mapping[str, str | None],
+    *,
+    missing: Sequence[str] = (),
+    tolerated: Collection[str] = (),
+) -> None:
+    """Raises BadRequest that names the missing keys at once, but for the tolerated ones, or the first value
+    of a wrong form. What the operator's own app at the vendor stands in for is not missing."""
+    optional, app = set(tolerated), runtime.settings.oauth_apps.get(provider.key)
+    if app and not values.get("oauth.api.key"):
+        optional |= {"oauth.api.key", "oauth.api.secret"}
+        optional |= {"oauth.callback.url"} if app.callback_url else set()
+    configuration.check(provider, values, optional=optional, missing=missing)
+
+
+async def exchange(
+    runtime: Runtime, provider: Provider, values: Mapping[str, str | None], provider_data: Mapping[str, Any]
+) -> Tokens:
+    """The tokens for the code in `provider_data`. Raises what the vendor says."""
+    return await oauth.exchange_code(
+        runtime.vendors,
+        provider.oauth,
+        runtime.registry.base_url(provider, values),
+        app_of(values, runtime.settings.oauth_apps.get(provider.key)),
+        str(provider_data["code"]),
+        runtime.clock.now(),
+    )
+
+
+async def end_of_stream(
+    runtime: Runtime, provider: Provider, values: Mapping[str, str | None], tokens: Tokens
+) -> str:
+    """Where the polling of an account begins that is not an instance with these tokens yet."""
+
+    async def token(rejected: str | None = None) -> str:
+        return tokens.access_token
+
+    budget = runtime.settings.vendor_budget
+    way = documents.upstream(runtime, provider, dict(values), token, budget=budget)
+    return await watching.end_of_stream(provider(way, dict(values)))
+
+
+async def get(
+    runtime: Runtime, account_id: int, instance_id: int, *, element_key: str | None = None
+) -> Connected:
+    """Raises NotFound for an instance that does not exist, was deleted, is another account's, or is not of
+    the element that it is asked for as."""
     async with runtime.database.read() as connection:
-        found = await instances.by_id(connection, instance_id, caller.account_id)
+        found = await instances.by_id(connection, instance_id, account_id)
+    if found is not None and element_key not in {None, found.element_key}:
+        found = None
     connected = await _connected(runtime, [found] if found else [])
     if not connected:
         raise NotFound(f"No instance with the id {instance_id} found")
     return connected[0]
 
 
-async def page(runtime: Runtime, caller: Caller, *, after_id: int, limit: int) -> list[Connected]:
-    """At most `limit` instances of the caller's account behind `after_id`, by id."""
+async def find(
+    runtime: Runtime, wanted: Wanted, *, after_id: int, offset: int, limit: int
+) -> list[Connected]:
+    """At most `limit` of the wanted instances, by id. Raises NotFound where a search finds none: Cloud
+    Elements answered so, and clients take it for an empty list."""
     async with runtime.database.read() as connection:
-        found = await instances.of_account(connection, caller.account_id, after_id=after_id, limit=limit)
+        found = await instances.find(connection, wanted, after_id=after_id, offset=offset, limit=limit)
+    if not found and not after_id and not offset and (wanted.tags or wanted.search):
+        raise NotFound("No instances found")
     return await _connected(runtime, found)
 
 
-async def delete(runtime: Runtime, caller: Caller, instance_id: int) -> None:
-    """Ends an instance; what it has reported is still delivered. Raises NotFound as `get` does."""
+async def count(runtime: Runtime, wanted: Wanted) -> dict[str, int]:
+    """How many of the wanted instances there are, by element key."""
+    async with runtime.database.read() as connection:
+        return await instances.count(connection, wanted)
+
+
+async def delete(runtime: Runtime, account_id: int, instance_id: int) -> None:
+    """Ends an instance; what it has reported is still delivered. The vendor is told to forget its tokens,
+    and where it does not hear, they end by themselves. Raises NotFound as `get` does."""
+    found = await get(runtime, account_id, instance_id)
     async with runtime.database.write() as connection:
-        if await instances.by_id(connection, instance_id, caller.account_id) is None:
-            raise NotFound(f"No instance with the id {instance_id} found")
         await instances.remove(connection, instance_id, now=runtime.clock.now())
     runtime.sessions.clear()
     log.info("instance deleted", extra={"instance": instance_id})
+    try:
+        async with asyncio.timeout(_REVOCATION.total_seconds()):
+            await runtime.credentials.revoke(found.instance, found.provider, found.secrets)
+    except (GatewayError, TimeoutError) as error:
+        log.warning("tokens not revoked", extra={"instance": instance_id, "error": str(error)})
 
 
-async def _end_of_stream(runtime: Runtime, order: Order, access_token: str) -> str:
-    """The cursor to start from: an account reports what changes from its connection on."""
-
-    async def token(rejected: str | None = None) -> str:
-        return access_token
-
-    configuration = dict(order.configuration)
-    way = documents.upstream(
-        runtime, order.provider, configuration, token, budget=runtime.settings.vendor_budget
-    )
-    provider = order.provider(way, configuration)
-    return (await provider.changes(NEWEST, provider.page_limit)).cursor
-
-
-async def _store(
+async def store(
     connection: AsyncConnection,
     runtime: Runtime,
     caller: Caller,
     order: Order,
-    plain: dict[str, str | None],
-    secrets: Secrets,
+    wanted: EventSettings,
+    tokens: Mapping[str, str],
+    *,
+    cursor: str | None,
     now: datetime,
+    kept: Kept | None = None,
 ) -> Instance:
+    """Writes an instance, its sealed secrets, and what watches it."""
+    plain, secret = split(order.configuration)
+    secrets = Secrets(token=(kept and kept.token) or new_token(), values=secret | dict(tokens))
     values: dict[str, Any] = {
         "account_id": caller.account_id,
         "user_id": caller.user_id,
         "element_key": order.provider.key,
         "name": order.name or order.provider.name,
-        "tags": list(order.tags),
+        "tags": list(order.tags) or ([order.name] if order.name else []),
         "configuration": plain,
-        "external_authentication": "none",
+        "external_authentication": order.external,
         "token_hash": digest(secrets.token),
-        "valid": True,
-        "disabled": False,
-        "created_at": now,
+        "valid": kept.valid if kept else True,
+        "disabled": kept.disabled if kept else False,
+        "created_at": kept.created_at if kept else now,
         "updated_at": now,
     }
-    instance_id = await instances.insert_instance(connection, **values)
+    own_id = {"id": kept.id} if kept and kept.id is not None else {}
+    instance_id = await instances.insert_instance(connection, **values, **own_id)
+    sealed = runtime.credentials.seal(instance_id, secrets)
     await instances.insert_credential(
-        connection,
-        instance_id=instance_id,
-        account_id=caller.account_id,
-        sealed=runtime.credentials.seal(instance_id, secrets),
+        connection, instance_id=instance_id, account_id=caller.account_id, sealed=sealed
     )
-    return Instance(id=instance_id, **values)
+    instance = Instance(id=instance_id, **values)
+    await watching.watch(connection, runtime, instance, wanted, cursor=cursor, now=now)
+    return instance
 
 
-async def _watch(
-    connection: AsyncConnection,
-    runtime: Runtime,
-    instance: Instance,
-    wanted: EventSettings,
-    cursor: str,
-    now: datetime,
-) -> None:
-    """Subscribes the callback, if there is one, and makes the instance's resources due."""
-    if wanted.callback_url:
-        callback_id = await outbox.callback_id(
-            connection, account_id=instance.account_id, url=wanted.callback_url
-        )
-        subscription_id = await outbox.subscribe(
-            connection,
-            account_id=instance.account_id,
-            instance_id=instance.id,
-            callback_id=callback_id,
-            topic=notifications.topic(instance),
-            created_at=now,
-        )
-        if wanted.signature_key:
-            sealed = runtime.sealer.seal(wanted.signature_key.encode(), outbox.row_name(subscription_id))
-            await outbox.seal_subscription(connection, subscription_id, sealed)
-    for resource, page_size in wanted.resources.items():
-        await pollers.create(
-            connection,
-            account_id=instance.account_id,
-            instance_id=instance.id,
-            resource=resource,
-            page_size=page_size,
-            interval_seconds=wanted.interval.total_seconds(),
-            cursor=cursor,
-            due_at=now,
-        )
-    await wakeups.notify(connection, Poller)
+def split(values: Mapping[str, str | None]) -> tuple[dict[str, str | None], dict[str, str]]:
+    """What is kept as it is, and what is sealed."""
+    sealed_too = {REFRESH_INTERVAL, REFRESH_TIME}
+    secret = {
+        key: value
+        for key, value in values.items()
+        if value and (configuration.is_secret(key) or key in sealed_too)
+    }
+    return {key: value for key, value in values.items() if key not in secret}, secret
 
 
 async def _connected(runtime: Runtime, found: Sequence[Instance]) -> list[Connected]:
@@ -195,19 +276,15 @@ async def _connected(runtime: Runtime, found: Sequence[Instance]) -> list[Connec
     async with runtime.database.read() as connection:
         watched = await pollers.of_instances(connection, ids)
         sealed = await instances.credentials(connection, ids)
+        owners = await instances.owners(connection, [instance.user_id for instance in found])
     return [
         Connected(
             instance=instance,
             secrets=runtime.credentials.unseal(sealed[instance.id]),
             provider=runtime.registry.find(instance.element_key),
+            owner=owners[instance.user_id],
             pollers=watched.get(instance.id, []),
         )
         for instance in found
         if instance.id in sealed
     ]
-
-
-def _split(values: Mapping[str, str | None]) -> tuple[dict[str, str | None], dict[str, str]]:
-    """What is kept as it is, and what is sealed."""
-    plain = {key: value for key, value in values.items() if not (value and configuration.is_secret(key))}
-    return plain, {key: value for key, value in values.items() if value and configuration.is_secret(key)}

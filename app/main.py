@@ -79,5 +79,5 @@ def _flat(*routers: APIRouter) -> APIRouter:
     return together
 
 
-_PLATFORM = _flat(elements.router, instances.router, links.router, native.router)
+_PLATFORM = _flat(instances.together, *instances.one.routers, elements.router, links.router, native.router)
 _HUB = _flat(*documents.routers)

@@ -38,6 +38,12 @@ class Registry:
             raise NotFound(f"No element with the key or id '{key_or_id[:100]}' found")
         return provider
 
+    def place(self, provider: Provider) -> list[str]:
+        """The configuration keys that say where at the vendor an account is: those in its URLs."""
+        templates = [provider.base_url, *provider.hosts.values()]
+        names = {name for template in templates for _, name, _, _ in Formatter().parse(template) if name}
+        return sorted(names)
+
     def hosts(self, provider: Provider, configuration: Mapping[str, str | None]) -> dict[str, str]:
         """The vendor's other hosts by their names."""
         return {name: self.base_url(provider, configuration, name) for name in provider.hosts}

@@ -23,7 +23,6 @@ COMPLETE = {
     "oauth.callback.url": "https://app.example.com/oauth",
     "subdomain": "acme",
 }
-CODE = {"code": "granted"}
 URL = "event.notification.callback.url"
 INTERVAL = "event.poller.refresh_interval"
 POLLER = "event.poller.configuration"
@@ -129,21 +128,51 @@ def test_every_secret_of_an_element_is_shown_as_a_password_field() -> None:
 @pytest.mark.parametrize("empty", ["", None])
 def test_all_missing_keys_are_named_at_once_and_an_empty_value_is_missing(empty: str | None) -> None:
     with pytest.raises(BadRequest) as caught:
-        configuration.check(Egnyte, dict.fromkeys(COMPLETE, empty), {})
+        configuration.check(Egnyte, dict.fromkeys(COMPLETE, empty), missing=["providerData.code"])
     assert all(key in caught.value.message for key in (*COMPLETE, "providerData.code"))
 
 
-@pytest.mark.parametrize("missing", [*COMPLETE, "providerData.code"])
+@pytest.mark.parametrize("missing", COMPLETE)
 def test_what_is_there_is_not_named_as_missing(missing: str) -> None:
     given_values = {key: value for key, value in COMPLETE.items() if key != missing}
     with pytest.raises(BadRequest) as caught:
-        configuration.check(Egnyte, given_values, {} if missing == "providerData.code" else CODE)
+        configuration.check(Egnyte, given_values)
     assert caught.value.message.endswith(f": {missing}")
+    configuration.check(Egnyte, given_values, optional={missing})
+
+
+def test_a_masked_secret_is_no_secret() -> None:
+    with pytest.raises(BadRequest, match=r"configuration\.oauth\.api\.secret: is covered"):
+        configuration.check(Egnyte, COMPLETE | {"oauth.api.secret": configuration.MASK})
+
+
+def test_what_is_as_it_was_shown_is_unchanged() -> None:
+    before = {"a": "1", "password": "p", "x.url": "https://u:p@host/", "oauth.user.refresh_time": "5"}
+    shown = {key: configuration.shown(key, value) for key, value in before.items()}
+    assert shown == {
+        "a": "1", "password": "********", "x.url": "https://u:********@host/", "oauth.user.refresh_time": "5"
+    }  # fmt: skip
+    assert configuration.changed(before, shown) == {}
+    assert configuration.changed(before, shown | {"a": "2", "b": None}) == {"a": "2"}
+    assert configuration.changed({}, shown) == {"a": "1", "x.url": shown["x.url"]}
+
+
+def test_what_the_gateway_keeps_up_to_date_is_taken_only_with_a_token() -> None:
+    stale = {"oauth.user.refresh_time": "4", "oauth.user.refresh_interval": "60"}
+    assert configuration.changed({"oauth.user.refresh_time": "5"}, stale) == {}
+    whole = stale | {"oauth.user.refresh_token": "r"}
+    assert configuration.changed({"oauth.user.refresh_time": "5"}, whole) == whole
+
+
+@pytest.mark.parametrize("key", ["oauth.user.refresh_time", "oauth.user.refresh_interval"])
+def test_a_time_of_tokens_is_a_number(key: str) -> None:
+    with pytest.raises(BadRequest, match=key):
+        configuration.check(Egnyte, COMPLETE | {key: "soon"})
 
 
 @pytest.mark.parametrize("subdomain", ["acme", "a", "ACME-2", "a" * 63])
 def test_a_subdomain_is_one_label_of_a_host(subdomain: str) -> None:
-    configuration.check(Egnyte, COMPLETE | {"subdomain": subdomain}, CODE)
+    configuration.check(Egnyte, COMPLETE | {"subdomain": subdomain})
 
 
 @pytest.mark.parametrize(
@@ -151,7 +180,7 @@ def test_a_subdomain_is_one_label_of_a_host(subdomain: str) -> None:
 )
 def test_a_subdomain_cannot_lead_to_another_host(subdomain: str) -> None:
     with pytest.raises(BadRequest, match=r"configuration\.subdomain.*'acme'"):
-        configuration.check(Egnyte, COMPLETE | {"subdomain": subdomain}, CODE)
+        configuration.check(Egnyte, COMPLETE | {"subdomain": subdomain})
 
 
 @pytest.mark.parametrize(

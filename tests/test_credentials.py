@@ -259,7 +259,7 @@ async def box_instance(gateway: Gateway, box: Box) -> Instance:
 def another_process(gateway: Gateway) -> Credentials:
     """What a second process on the same database has: its own lock, the same rows."""
     runtime = gateway.runtime
-    return Credentials(runtime.database, runtime.sealer, runtime.vendors, runtime.registry, runtime.clock)
+    return Credentials(runtime.database, runtime.sealer, runtime.vendors, runtime.registry, runtime.clock, {})
 
 
 def box_refreshes(box: Box) -> int:

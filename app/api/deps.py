@@ -9,6 +9,7 @@ from fastapi import Depends, Path, Request, Security
 from fastapi.security import APIKeyHeader
 
 from app import tenants
+from app.errors import Forbidden
 from app.runtime import Runtime
 from app.store.tables import Instance
 from app.store.tenants import Caller
@@ -26,6 +27,13 @@ _scheme = APIKeyHeader(
 Header = Annotated[str | None, Security(_scheme)]
 
 
+def enabled(instance: Instance) -> Instance:
+    """The instance, if it is in use. Raises Forbidden."""
+    if instance.disabled:
+        raise Forbidden(f"The instance {instance.id} is disabled")
+    return instance
+
+
 async def _runtime(request: Request) -> Runtime:
     runtime: Runtime = request.app.state.runtime
     return runtime
@@ -38,21 +46,25 @@ async def _caller(runtime: RuntimeDep, header: Header) -> Caller:
     return await tenants.authenticate(runtime.database, authorization.parse(header), now=runtime.clock.now())
 
 
-async def _instance(request: Request, runtime: RuntimeDep, header: Header) -> Instance:
+async def _any_instance(request: Request, runtime: RuntimeDep, header: Header) -> Instance:
     find = partial(tenants.authenticate_instance, runtime.database, now=runtime.clock.now())
     instance = await runtime.sessions.instance(authorization.parse(header), find)
     request.state.instance_id = instance.id
     return instance
 
 
+async def _instance(instance: Annotated[Instance, Depends(_any_instance)]) -> Instance:
+    return enabled(instance)
+
+
 async def _native_instance(request: Request, runtime: RuntimeDep, header: Header) -> Instance:
     scheme, _, token = (header or "").strip().partition(" ")
-    if scheme.lower() != "bearer":
-        return await _instance(request, runtime, header)
+    if scheme.lower() != "bearer" or "," in token:
+        return enabled(await _any_instance(request, runtime, header))
     find = partial(tenants.instance_by_token, runtime.database)
     instance = await runtime.sessions.instance(Authorization(element=token.strip()), find)
     request.state.instance_id = instance.id
-    return instance
+    return enabled(instance)
 
 
 async def any_hub(
@@ -62,5 +74,8 @@ async def any_hub(
 
 
 CallerDep = Annotated[Caller, Depends(_caller)]
+AnyInstanceDep = Annotated[Instance, Depends(_any_instance)]
+"""The instance of the Element token, also one that is disabled."""
+
 InstanceDep = Annotated[Instance, Depends(_instance)]
 NativeInstanceDep = Annotated[Instance, Depends(_native_instance)]

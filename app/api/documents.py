@@ -12,7 +12,7 @@ from app import documents, listing
 from app.api import custom_fields, events, files, folders
 from app.api.answers import AnswersDep
 from app.api.bodies import JsonRoute
-from app.api.deps import InstanceDep, RuntimeDep
+from app.api.deps import AnyInstanceDep, InstanceDep, RuntimeDep
 from app.api.files import tag_list
 from app.api.lists import ListsDep
 from app.api.problems import responses
@@ -77,8 +77,7 @@ async def search(
 @account.get("/objects", response_model=list[str] | list[dict[str, str]])
 async def list_objects(
     runtime: RuntimeDep,
-    instance: InstanceDep,
-    answers: AnswersDep,
+    instance: AnyInstanceDep,
     version: Annotated[str | None, Header(alias="Elements-Version", max_length=40)] = None,
 ) -> Any:
     """Lists the resources of the hub; with `Elements-Version: Helium` as objects."""

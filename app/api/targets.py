@@ -66,8 +66,9 @@ def _dependencies(kind: Kind) -> tuple[Callable[..., Awaitable[None]], Callable[
     return by_path, by_id
 
 
-async def _target(request: Request) -> Target:
-    target: Target = request.state.target
+async def _target(request: Request) -> Target | None:
+    """None where the path was refused: dependencies are still asked then, the handler is not."""
+    target: Target | None = getattr(request.state, "target", None)
     return target
 
 

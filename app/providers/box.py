@@ -127,6 +127,7 @@ class Box(DocumentsProvider):
         authorize_path="/api/oauth2/authorize",
         authorize_host="account",
         token_path="/oauth2/token",  # noqa: S106
+        revoke_path="/oauth2/revoke",
     )
     fields: ClassVar[tuple[Field, ...]] = ()
     native: ClassVar[Native] = Native(

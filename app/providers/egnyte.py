@@ -113,6 +113,7 @@ class Egnyte(DocumentsProvider):
     oauth: ClassVar[OAuthSpec] = OAuthSpec(
         authorize_path="/puboauth/token",  # told apart from the token endpoint by its method
         token_path="/puboauth/token",  # noqa: S106
+        revoke_path="/pubapi/v1/tokens/revoke",
         scopes=("Egnyte.filesystem", "Egnyte.link"),
         throttle_statuses=frozenset({409, 429}),  # 409: "Best Practices", token endpoint
     )

@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, insert, select, update
+from sqlalchemy import ColumnElement, Select, cast, delete, exists, func, insert, or_, select, text, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store.tables import Account, Credential, FileLink, Instance, Poller, table
+from app.store.tables import Account, Credential, FileLink, Instance, Poller, User, table
 
 _instances, _credentials = table(Instance), table(Credential)
 _pollers, _accounts, _links = table(Poller), table(Account), table(FileLink)
+_users = table(User)
+
+_MOVE_SEQUENCE = text(
+    "SELECT setval('instance_id_seq', greatest(:id, (SELECT last_value FROM instance_id_seq)))"
+)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which instances are looked for: those of an account, or of all accounts of an organization; that
+    have all of the tags; whose name or element key has `search` in it."""
+
+    account_id: int | None
+    organization_id: int
+    tags: Sequence[str] = ()
+    search: str = ""
+    element_key: str | None = None
 
 
 async def insert_instance(connection: AsyncConnection, **values: Any) -> int:
-    """Writes an instance and answers its id."""
+    """Writes an instance and answers its id. One that brings an id of its own keeps it; ids that the
+    database gives later are above it."""
     done = await connection.execute(insert(_instances).values(**values))
+    if "id" in values and connection.dialect.name == "postgresql":
+        await connection.execute(_MOVE_SEQUENCE, {"id": values["id"]})
     return int(done.inserted_primary_key[0])  # type: ignore[index]
 
 
@@ -30,13 +52,22 @@ async def insert_credential(
 
 
 async def save_credential(
-    connection: AsyncConnection, instance_id: int, *, version: int, sealed: bytes
+    connection: AsyncConnection,
+    instance_id: int,
+    *,
+    version: int,
+    sealed: bytes,
+    free_at: datetime | None = None,
 ) -> bool:
-    """Replaces version `version` of the secrets by the next one, and ends whoever's right to refresh it.
-    False when another process was first."""
+    """Replaces version `version` of the secrets by the next one, and ends whoever's right to refresh it;
+    with `free_at`, only if nobody has that right then. False when another process was first."""
     done = await connection.execute(
         update(_credentials)
-        .where(_credentials.c.instance_id == instance_id, _credentials.c.version == version)
+        .where(
+            _credentials.c.instance_id == instance_id,
+            _credentials.c.version == version,
+            *([_nobody_refreshes(free_at)] if free_at else []),
+        )
         .values(sealed=sealed, version=version + 1, leased_until=None, fence=None)
     )
     return done.rowcount == 1
@@ -47,10 +78,13 @@ async def claim_refresh(
 ) -> bool:
     """Takes the right to refresh version `version` of the secrets until `until`. False while somebody else
     has it, or when there is a newer version already."""
-    free = _credentials.c.leased_until.is_(None) | (_credentials.c.leased_until <= now)
     done = await connection.execute(
         update(_credentials)
-        .where(_credentials.c.instance_id == instance_id, _credentials.c.version == version, free)
+        .where(
+            _credentials.c.instance_id == instance_id,
+            _credentials.c.version == version,
+            _nobody_refreshes(now),
+        )
         .values(leased_until=until, fence=fence)
     )
     return done.rowcount == 1
@@ -97,13 +131,45 @@ async def for_worker(connection: AsyncConnection, instance_id: int) -> tuple[Ins
     return Instance(**values), organization_id
 
 
-async def of_account(
-    connection: AsyncConnection, account_id: int, *, after_id: int, limit: int
+async def find(
+    connection: AsyncConnection, wanted: Wanted, *, after_id: int = 0, offset: int = 0, limit: int
 ) -> list[Instance]:
-    """At most `limit` instances of the account with an id above `after_id`, by id."""
-    statement = _living().where(_instances.c.account_id == account_id, _instances.c.id > after_id)
-    rows = await connection.execute(statement.order_by(_instances.c.id).limit(limit))
+    """At most `limit` of the wanted instances with an id above `after_id`, by id, from number `offset` on."""
+    conditions = _conditions(wanted, connection.dialect.name)
+    statement = _living().where(*conditions, _instances.c.id > after_id)
+    rows = await connection.execute(statement.order_by(_instances.c.id).offset(offset).limit(limit))
     return [Instance(**row) for row in rows.mappings()]
+
+
+async def count(connection: AsyncConnection, wanted: Wanted) -> dict[str, int]:
+    """How many of the wanted instances there are, by element key."""
+    conditions = _conditions(wanted, connection.dialect.name)
+    statement = select(_instances.c.element_key, func.count()).group_by(_instances.c.element_key)
+    rows = await connection.execute(statement.where(_instances.c.deleted_at.is_(None), *conditions))
+    return {key: number for key, number in rows}  # noqa: C416
+
+
+async def owners(connection: AsyncConnection, user_ids: Sequence[int]) -> dict[int, User]:
+    """The users who connected instances, by their ids."""
+    rows = await connection.execute(select(_users).where(_users.c.id.in_(set(user_ids))))
+    return {row["id"]: User(**row) for row in rows.mappings()}
+
+
+async def change_instance(
+    connection: AsyncConnection, instance_id: int, *, seen: datetime, **values: Any
+) -> bool:
+    """Writes values if the instance is as it was at `seen`, its time of change. False when somebody else was
+    first, or when it is gone."""
+    done = await connection.execute(
+        update(_instances)
+        .where(
+            _instances.c.id == instance_id,
+            _instances.c.updated_at == seen,
+            _instances.c.deleted_at.is_(None),
+        )
+        .values(**values)
+    )
+    return done.rowcount == 1
 
 
 async def update_instance(connection: AsyncConnection, instance_id: int, **values: Any) -> None:
@@ -117,6 +183,32 @@ async def remove(connection: AsyncConnection, instance_id: int, *, now: datetime
     await connection.execute(delete(_pollers).where(_pollers.c.instance_id == instance_id))
     await connection.execute(delete(_links).where(_links.c.instance_id == instance_id))
     await update_instance(connection, instance_id, deleted_at=now, updated_at=now)
+
+
+def _conditions(wanted: Wanted, dialect: str) -> Iterator[ColumnElement[bool]]:
+    of_organization = _accounts.c.organization_id == wanted.organization_id
+    yield _instances.c.account_id.in_(select(_accounts.c.id).where(of_organization))
+    if wanted.account_id is not None:
+        yield _instances.c.account_id == wanted.account_id
+    if wanted.element_key is not None:
+        yield _instances.c.element_key == wanted.element_key
+    if wanted.search:
+        part = wanted.search.lower()
+        columns = (_instances.c.name, _instances.c.element_key)
+        yield or_(*(func.lower(column).contains(part, autoescape=True) for column in columns))
+    for tag in wanted.tags:
+        yield _has_tag(tag, dialect)
+
+
+def _has_tag(tag: str, dialect: str) -> ColumnElement[bool]:
+    if dialect == "postgresql":
+        return cast(_instances.c.tags, JSONB).contains([tag])
+    each = func.json_each(_instances.c.tags).table_valued("value")
+    return exists(select(each.c.value).where(each.c.value == tag))
+
+
+def _nobody_refreshes(now: datetime) -> ColumnElement[bool]:
+    return or_(_credentials.c.leased_until.is_(None), _credentials.c.leased_until <= now)
 
 
 def _living() -> Select[Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, case, func, insert, or_, select, update
+from sqlalchemy import and_, bindparam, case, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -71,7 +71,7 @@ def row_name(subscription_id: int) -> str:
     return f"subscription/{subscription_id}"
 
 
-async def seal_subscription(connection: AsyncConnection, subscription_id: int, sealed: bytes) -> None:
+async def seal_subscription(connection: AsyncConnection, subscription_id: int, sealed: bytes | None) -> None:
     await connection.execute(
         update(_subscriptions).where(_subscriptions.c.id == subscription_id).values(sealed=sealed)
     )
@@ -84,6 +84,39 @@ async def subscriptions_of(connection: AsyncConnection, instance_id: int) -> lis
         .order_by(_subscriptions.c.id)
     )
     return [Subscription(**row) for row in rows.mappings()]
+
+
+async def move(
+    connection: AsyncConnection, subscription: Subscription, callback_id: int, *, now: datetime
+) -> None:
+    """Sends what a subscription has not delivered yet, and whatever follows, to another callback. A
+    subscription that was deactivated is active again: its owner has named a receiver."""
+    await connection.execute(
+        update(_subscriptions)
+        .where(_subscriptions.c.id == subscription.id)
+        .values(callback_id=callback_id, active=True, inactive_reason=None)
+    )
+    queued = _deliveries.c.status == DeliveryStatus.QUEUED
+    waiting = and_(_deliveries.c.callback_id == subscription.callback_id, _deliveries.c.due_at.is_not(None))
+    await connection.execute(
+        update(_deliveries)
+        .where(_deliveries.c.subscription_id == subscription.id, or_(queued, waiting))
+        .values(
+            callback_id=callback_id,
+            status=DeliveryStatus.CREATED,
+            attempts=0,
+            due_at=now,
+            updated_at=now,
+        )
+    )
+    await _make_due(connection, [callback_id], now)
+
+
+async def deactivate(
+    connection: AsyncConnection, subscription: Subscription, reason: str, *, now: datetime
+) -> None:
+    """Ends the pushing of a subscription; what it still has to deliver is queued, never dropped."""
+    await _deactivate(connection, subscription.callback_id, subscription.id, reason, now)
 
 
 async def append(
@@ -104,11 +137,14 @@ async def append(
     if not deliveries:
         return
     await connection.execute(insert(_deliveries), [item.model_dump() for item in deliveries])
-    due = {item.callback_id for item in deliveries if item.due_at}
+    await _make_due(connection, {item.callback_id for item in deliveries if item.due_at}, now)
+
+
+async def _make_due(connection: AsyncConnection, callback_ids: Collection[int], now: datetime) -> None:
     sooner = or_(_callbacks.c.due_at.is_(None), _callbacks.c.due_at > now)
     await connection.execute(
         update(_callbacks)
-        .where(_callbacks.c.id.in_(due))
+        .where(_callbacks.c.id.in_(callback_ids))
         .values(due_at=case((sooner, bindparam("now", now, UtcDateTime)), else_=_callbacks.c.due_at))
     )
 
@@ -168,7 +204,7 @@ async def finish_turn(
     """
     if not await leases.settle(connection, Callback, lease, slow=slow):
         return False
-    await _write_settlements(connection, settlements, now)
+    await _write_settlements(connection, lease.row_id, settlements, now)
     for subscription_id, reason in ended.items():
         await _deactivate(connection, lease.row_id, subscription_id, reason, now)
     earliest = (
@@ -183,13 +219,18 @@ async def finish_turn(
 
 
 async def _write_settlements(
-    connection: AsyncConnection, settlements: Sequence[Settlement], now: datetime
+    connection: AsyncConnection, callback_id: int, settlements: Sequence[Settlement], now: datetime
 ) -> None:
+    """A delivery that was moved to another callback meanwhile is that one's, unless it has arrived."""
     if not settlements:
         return
+    still_ours = _deliveries.c.callback_id == callback_id
     statement = (
         update(_deliveries)
-        .where(_deliveries.c.id == bindparam("delivery_id"))
+        .where(
+            _deliveries.c.id == bindparam("delivery_id"),
+            or_(still_ours, bindparam("to_status") == DeliveryStatus.DELIVERED),
+        )
         .values(
             status=bindparam("to_status"),
             attempts=bindparam("made"),
@@ -216,10 +257,10 @@ async def _write_settlements(
 async def _deactivate(
     connection: AsyncConnection, callback_id: int, subscription_id: int, reason: str, now: datetime
 ) -> None:
-    """Ends the pushing of a subscription; what it still has to deliver is queued, never dropped."""
+    """Ends the pushing of a subscription, unless it has another callback by now."""
     await connection.execute(
         update(_subscriptions)
-        .where(_subscriptions.c.id == subscription_id)
+        .where(_subscriptions.c.id == subscription_id, _subscriptions.c.callback_id == callback_id)
         .values(active=False, inactive_reason=reason)
     )
     await connection.execute(

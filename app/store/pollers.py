@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import leases
@@ -19,6 +19,42 @@ _pollers = table(Poller)
 async def create(connection: AsyncConnection, **values: Any) -> None:
     """Starts the polling of one resource of an instance."""
     await connection.execute(insert(_pollers).values(failures=0, **values))
+
+
+async def configure(connection: AsyncConnection, instance_id: int, resource: str, **values: Any) -> None:
+    """Changes how a resource is polled, and takes it from whoever reads it now: what he does not store is
+    read again, with the new values. Its failures are forgotten."""
+    await connection.execute(
+        update(_pollers)
+        .where(_pollers.c.instance_id == instance_id, _pollers.c.resource == resource)
+        .values(fence=None, leased_until=None, failures=0, error=None, error_at=None, **values)
+    )
+
+
+async def begin(connection: AsyncConnection, instance_id: int, *, at: str, instead_of: str) -> None:
+    """Gives the pollers of an instance that still stand at `instead_of` the place where they begin."""
+    await connection.execute(
+        update(_pollers)
+        .where(_pollers.c.instance_id == instance_id, _pollers.c.cursor == instead_of)
+        .values(cursor=at)
+    )
+
+
+async def remove(connection: AsyncConnection, instance_id: int, *, keep: Collection[str] = ()) -> None:
+    """Ends the polling of an instance's resources, but for those to keep."""
+    await connection.execute(
+        delete(_pollers).where(_pollers.c.instance_id == instance_id, _pollers.c.resource.not_in(keep))
+    )
+
+
+async def suspend(connection: AsyncConnection, instance_id: int) -> None:
+    """Lets the polling of an instance rest where it stands, also for whoever reads it now."""
+    await _set_due(connection, instance_id, None)
+
+
+async def resume(connection: AsyncConnection, instance_id: int, *, now: datetime) -> None:
+    """Goes on where the polling of an instance rests."""
+    await _set_due(connection, instance_id, now)
 
 
 async def claim_due(
@@ -95,6 +131,14 @@ async def record_gap(
 async def release(connection: AsyncConnection, lease: Lease) -> bool:
     """Lets the row go as it is: it stays due."""
     return await leases.settle(connection, Poller, lease)
+
+
+async def _set_due(connection: AsyncConnection, instance_id: int, due_at: datetime | None) -> None:
+    await connection.execute(
+        update(_pollers)
+        .where(_pollers.c.instance_id == instance_id)
+        .values(due_at=due_at, fence=None, leased_until=None)
+    )
 
 
 def _success(now: datetime) -> dict[str, Any]:

@@ -74,6 +74,13 @@ class DeliveryStatus(StrEnum):
     QUEUED = "queued"
 
 
+class ExternalAuthentication(StrEnum):
+    """Who asked the owner of an account for his consent: a client of the gateway, or somebody before it."""
+
+    NONE = "none"
+    INITIAL = "initial"
+
+
 class Role(StrEnum):
     """What a user may do beside using the instances of his account; each role includes the ones below it."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from urllib.parse import urlencode
 
 import httpx
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri, prepare_token_request
@@ -20,6 +21,7 @@ class OAuthSpec:
 
     authorize_path: str
     token_path: str
+    revoke_path: str | None = None
     authorize_host: str = ""
     scopes: tuple[str, ...] = ()
     throttle_statuses: frozenset[int] = frozenset({429})
@@ -100,19 +102,16 @@ async def refresh(
     )
 
 
+async def revoke(client: httpx.AsyncClient, spec: OAuthSpec, base_url: str, app: App, token: str) -> None:
+    """Ends a token and those that belong to it (RFC 7009). Raises a VendorError where that did not happen."""
+    form = {"token": token, "client_id": app.client_id, "client_secret": app.client_secret}
+    await _post(client, spec, base_url, spec.revoke_path or "", urlencode(form))
+
+
 async def _tokens(
     client: httpx.AsyncClient, spec: OAuthSpec, base_url: str, form: str, now: datetime
 ) -> Tokens:
-    request = client.build_request(
-        "POST",
-        base_url.rstrip("/") + spec.token_path,
-        content=form,
-        headers={"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
-    )
-    response = await upstream.send(
-        client, request, lambda answer: _refusal(answer, spec), total=client.timeout.read
-    )
-    body = upstream.decode(response)
+    body = upstream.decode(await _post(client, spec, base_url, spec.token_path, form))
     if not isinstance(body, dict) or not isinstance(body.get("access_token"), str):
         raise VendorUnavailable("the vendor's token answer carries no access_token")
     return Tokens(
@@ -120,6 +119,20 @@ async def _tokens(
         refresh_token=body.get("refresh_token") or None,
         expires_in=_lifetime(body.get("expires_in")),
         received_at=now,
+    )
+
+
+async def _post(
+    client: httpx.AsyncClient, spec: OAuthSpec, base_url: str, path: str, form: str
+) -> httpx.Response:
+    request = client.build_request(
+        "POST",
+        base_url.rstrip("/") + path,
+        content=form,
+        headers={"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
+    )
+    return await upstream.send(
+        client, request, lambda answer: _refusal(answer, spec), total=client.timeout.read
     )
 
 

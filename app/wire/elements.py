@@ -83,11 +83,15 @@ def element(provider: Provider) -> ElementBody:
 
 
 def configurable_element(provider: Provider) -> ConfigurableElementBody:
-    fields = enumerate(configuration.fields(provider), start=1)
-    items = [_item(provider, order, field) for order, field in fields]
     return ConfigurableElementBody(
-        **_facts(provider), configuration=items, operations=sorted(provider.powers)
+        **_facts(provider), configuration=configuration_items(provider), operations=sorted(provider.powers)
     )
+
+
+def configuration_items(provider: Provider) -> list[ElementConfigurationBody]:
+    """The configuration keys of an element in their order."""
+    fields = enumerate(configuration.fields(provider), start=1)
+    return [_item(provider, order, field) for order, field in fields]
 
 
 def _facts(provider: Provider) -> dict[str, Any]:

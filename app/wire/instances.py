@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
+from zlib import crc32
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from app import configuration
-from app.configuration import MASK
 from app.credentials import Secrets
 from app.registry import Provider
-from app.store.tables import Instance, Poller
-from app.store.tenants import Caller
+from app.store.tables import ExternalAuthentication, Instance, Poller, User
 from app.wire import dates, elements
-from app.wire.elements import ElementBody
+from app.wire.elements import ElementBody, ElementConfigurationBody
+
+_HTML = re.compile(r"<!--.*?-->|</?[A-Za-z!?][^<>]*>", re.DOTALL)
+_OTHERS = 2**40
+"""Ids of configuration keys that no element knows begin here, and are told apart by their checksum."""
+
+
+def without_html(text: str) -> str:
+    """A text without tags of HTML; what stands between them stays. Names end up in other people's pages."""
+    while (shorter := _HTML.sub("", text)) != text:
+        text = shorter
+    return text.strip()
+
+
+Words = Annotated[str, Field(max_length=500), AfterValidator(without_html)]
 
 
 class ElementReference(BaseModel):
@@ -22,15 +36,33 @@ class ElementReference(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    key: str | None = None
+    key: str | None = Field(None, max_length=200)
     id: int | None = None
 
+    @property
+    def key_or_id(self) -> str:
+        """What names the element; empty where nothing does."""
+        return self.key or (str(self.id) if self.id is not None else "")
 
-class InstanceOrder(BaseModel):
+
+class _Body(BaseModel):
+    """What clients send. They send more than is read, and null for what they do not mean."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, body: Any) -> Any:
+        """A field that is null is as good as absent."""
+        if isinstance(body, dict):
+            return {key: value for key, value in body.items() if value is not None}
+        return body
+
+
+class InstanceOrder(_Body):
     """The body of `POST /instances`. Values of `configuration` may be of any JSON type."""
 
     model_config = ConfigDict(
-        extra="allow",
         json_schema_extra={
             "example": {
                 "element": {"key": "egnyte"},
@@ -50,19 +82,64 @@ class InstanceOrder(BaseModel):
         },
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _without_nulls(cls, body: Any) -> Any:
-        """A field that is null is as good as absent."""
-        if isinstance(body, dict):
-            return {key: value for key, value in body.items() if value is not None}
-        return body
-
-    element: ElementReference
+    element: ElementReference = ElementReference()
     providerData: dict[str, Any] = {}
     configuration: dict[str, Any] = {}
-    tags: list[str] = []
-    name: str = Field("", max_length=500)
+    tags: list[Words] = []
+    name: Words = ""
+    externalAuthentication: ExternalAuthentication = ExternalAuthentication.NONE
+
+
+class InstanceUpdate(_Body):
+    """The body of a PUT or PATCH: whatever is to change, or the whole instance. `configuration` is merged key
+    by key; eight stars, and whatever is as it was shown, are unchanged, and null unsets a key. A new
+    `providerData.code` authenticates the instance again."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "name": "Acme files",
+                "tags": ["Docs"],
+                "configuration": {"event.notification.callback.url": "https://app.example.com/changes"},
+            }
+        },
+    )
+
+    element: ElementReference = ElementReference()
+    providerData: dict[str, Any] = {}
+    configuration: dict[str, Any] = {}
+    tags: list[Words] | None = None
+    name: Words | None = None
+    externalAuthentication: ExternalAuthentication | None = None
+
+
+class ConfigurationUpdate(_Body):
+    """The new value of one configuration key; the whole item may be sent back."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"propertyValue": "true"}})
+
+    propertyValue: Any = None
+
+
+class ConfigurationBody(BaseModel):
+    """One configuration key of an instance with its value."""
+
+    id: int
+    key: str
+    name: str
+    description: str
+    propertyValue: str | None
+    active: bool = True
+    required: bool
+    type: str
+    hideFromConsole: bool
+
+
+class CountBody(BaseModel):
+    """How many instances an account has."""
+
+    totalInstances: int
+    elementInstances: dict[str, int]
 
 
 class UserBody(BaseModel):
@@ -99,6 +176,7 @@ class InstanceBody(BaseModel):
     id: int
     name: str
     createdDate: str
+    updatedDate: str
     token: str
     element: ElementBody
     elementId: int
@@ -108,7 +186,7 @@ class InstanceBody(BaseModel):
     disabled: bool
     maxCacheSize: int = 0
     cacheTimeToLive: int = 0
-    configuration: dict[str, str | None]
+    configuration: dict[str, str | None] | None
     eventsEnabled: bool
     traceLoggingEnabled: bool = False
     cachingEnabled: bool = False
@@ -118,38 +196,65 @@ class InstanceBody(BaseModel):
 
 
 def instance(
-    found: Instance, secrets: Secrets, provider: Provider, caller: Caller, pollers: Sequence[Poller]
+    found: Instance,
+    secrets: Secrets,
+    provider: Provider,
+    owner: User,
+    pollers: Sequence[Poller],
+    *,
+    hydrate: bool = True,
 ) -> InstanceBody:
-    shown = _configuration(found, secrets, provider)
+    """Without `hydrate`, the configuration is left out."""
+    values = _configuration(found, secrets, provider)
     return InstanceBody(
         id=found.id,
         name=found.name,
         createdDate=dates.seconds(found.created_at),
+        updatedDate=dates.seconds(found.updated_at),
         token=secrets.token,
         element=elements.element(provider),
         elementId=provider.element_id,
         tags=found.tags,
         valid=found.valid,
         disabled=found.disabled,
-        configuration=shown,
-        eventsEnabled=(shown.get("event.notification.enabled") or "").lower() == "true",
+        configuration=values if hydrate else None,
+        eventsEnabled=(values.get("event.notification.enabled") or "").lower() == "true",
         externalAuthentication=found.external_authentication,
         user=UserBody(
-            id=found.user_id,
-            emailAddress=caller.email,
-            firstName=caller.first_name,
-            lastName=caller.last_name,
+            id=owner.id,
+            emailAddress=owner.email,
+            firstName=owner.first_name,
+            lastName=owner.last_name,
         ),
         pollers=[_poller(item) for item in pollers],
     )
 
 
+def items(found: Instance, secrets: Secrets, provider: Provider) -> list[ConfigurationBody]:
+    """The configuration as a list. Keys that the element does not know have an id as well."""
+    values = _configuration(found, secrets, provider)
+    known = {item.key: item for item in elements.configuration_items(provider)}
+    return [_item(key, value, known.get(key)) for key, value in values.items()]
+
+
+def _item(key: str, value: str | None, known: ElementConfigurationBody | None) -> ConfigurationBody:
+    return ConfigurationBody(
+        id=known.id if known else _OTHERS + crc32(key.encode()),
+        key=key,
+        name=known.name if known else key,
+        description=known.description if known else "",
+        propertyValue=value,
+        required=known.required if known else False,
+        type=known.type if known else "TEXTFIELD_1000",
+        hideFromConsole=known.hideFromConsole if known else False,
+    )
+
+
 def _configuration(found: Instance, secrets: Secrets, provider: Provider) -> dict[str, str | None]:
     """Every key of the element, null where it is not set, then whatever else the client sent."""
-    shown: dict[str, str | None] = {field.key: field.default for field in configuration.fields(provider)}
-    shown |= found.configuration
-    shown |= {key: MASK if configuration.is_secret(key) else value for key, value in secrets.values.items()}
-    return shown
+    values: dict[str, str | None] = {field.key: field.default for field in configuration.fields(provider)}
+    values |= found.configuration | dict(secrets.values)
+    return {key: configuration.shown(key, value) for key, value in values.items()}
 
 
 def _poller(item: Poller) -> PollerBody:

@@ -1,0 +1,213 @@
+"""Changing a live instance: its name and tags, its configuration, its grant, and whether it is in use."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app import configuration, documents, instances, watching
+from app.configuration import MANAGED, REFRESH_TOKEN, TOKEN, EventSettings
+from app.credentials import Secrets
+from app.errors import BadRequest, Conflict, NotFound
+from app.instances import Connected
+from app.runtime import Runtime
+from app.store import instances as rows
+from app.store import pollers
+from app.store.tables import ExternalAuthentication, Instance
+from app.upstream.oauth import Tokens
+
+_LOOK_AGAIN = 0.1  # seconds, while somebody else changes the same instance or refreshes its tokens
+_LONGEST_WAIT = 60  # seconds; longer than the lease of a refresh
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Update:
+    """What a PUT or PATCH asks for. None, and a configuration key that is not named, stay as they are."""
+
+    name: str | None = None
+    tags: Sequence[str] | None = None
+    configuration: Mapping[str, str | None] | None = None
+    provider_data: Mapping[str, Any] = field(default_factory=dict)
+    element: str | None = None
+    external: ExternalAuthentication | None = None
+
+    @property
+    def has_code(self) -> bool:
+        return bool(self.provider_data.get("code"))
+
+
+class _Overtaken(Exception):
+    """Somebody else was faster; everything is looked at again."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What an update makes of an instance as it was found."""
+
+    values: Mapping[str, str | None]
+    wanted: EventSettings
+    wanted_before: EventSettings
+    new_grant: bool
+    moved: bool
+
+    def needs_cursor(self, found: Connected) -> bool:
+        known = {poller.resource for poller in found.pollers}
+        return self.wanted.enabled and (self.moved or not self.wanted.resources.keys() <= known)
+
+
+async def update(runtime: Runtime, account_id: int, instance_id: int, wish: Update) -> Connected:
+    """Changes an instance; its id and its token stay. A new code authenticates it again. What concerns its
+    events counts from the next poll on, which is due at once.
+
+    Raises what `instances.provision` and `instances.get` raise; nothing has changed then.
+    """
+    try:
+        async with asyncio.timeout(_LONGEST_WAIT):
+            await _update(runtime, account_id, instance_id, wish)
+    except TimeoutError:
+        raise Conflict("The instance is being changed by somebody else; try again") from None
+    runtime.sessions.clear()
+    runtime.wakeups.pollers.set()
+    log.info("instance changed", extra={"instance": instance_id})
+    return await instances.get(runtime, account_id, instance_id)
+
+
+async def _update(runtime: Runtime, account_id: int, instance_id: int, wish: Update) -> None:
+    """The vendor is asked outside of the transaction and at most once: a code works only once."""
+    tokens: Tokens | None = None
+    cursor: str | None = None
+    while True:
+        found = await instances.get(runtime, account_id, instance_id)
+        plan = _plan(runtime, found, wish)
+        if tokens is None and wish.has_code:
+            tokens = await instances.exchange(runtime, found.provider, plan.values, wish.provider_data)
+        if cursor is None and plan.needs_cursor(found):
+            cursor = await _end_of_stream(runtime, found, plan, tokens)
+        try:
+            return await _write(runtime, found, wish, plan, tokens, cursor)
+        except _Overtaken:
+            await asyncio.sleep(_LOOK_AGAIN)
+
+
+async def enable(runtime: Runtime, account_id: int, instance_id: int, *, enabled: bool) -> None:
+    """Takes an instance out of use or back into it. Its polling rests meanwhile and goes on where it stood,
+    so that nothing is lost. Raises NotFound as `instances.get` does."""
+    now = runtime.clock.now()
+    async with runtime.database.write() as connection:
+        instance = await rows.by_id(connection, instance_id, account_id)
+        if instance is None:
+            raise NotFound(f"No instance with the id {instance_id} found")
+        await rows.update_instance(connection, instance_id, disabled=not enabled, updated_at=now)
+        if enabled and instance.valid:
+            await pollers.resume(connection, instance_id, now=now)
+        else:
+            await pollers.suspend(connection, instance_id)
+    runtime.sessions.clear()
+    runtime.wakeups.pollers.set()
+    log.info("instance enabled" if enabled else "instance disabled", extra={"instance": instance_id})
+
+
+def _plan(runtime: Runtime, found: Connected, wish: Update) -> _Plan:
+    """Raises BadRequest for whatever cannot be."""
+    _check_element(runtime, found, wish.element)
+    before = found.instance.configuration | dict(found.secrets.values)
+    new = configuration.changed(before, wish.configuration or {})
+    if wish.has_code:
+        new = {key: value for key, value in new.items() if key not in MANAGED}
+    values = {**before, **new}
+    new_grant = wish.has_code or bool(new.get(TOKEN) or new.get(REFRESH_TOKEN))
+    unset_before = frozenset() if new_grant else {key for key in values if not before.get(key)}
+    instances.check_configuration(runtime, found.provider, values, tolerated=unset_before)
+    moved = _is_elsewhere(runtime, found, before, values)
+    if moved and not new_grant:
+        raise BadRequest("configuration: the account is at another place then; send a providerData.code too")
+    return _Plan(
+        values=values,
+        wanted=configuration.event_settings(values, runtime.settings),
+        wanted_before=configuration.event_settings(before, runtime.settings),
+        new_grant=new_grant,
+        moved=moved,
+    )
+
+
+def _is_elsewhere(
+    runtime: Runtime,
+    found: Connected,
+    before: Mapping[str, str | None],
+    after: Mapping[str, str | None],
+) -> bool:
+    """Whether the account is at another place of the vendor, where old cursors mean nothing."""
+    return any(before.get(key) != after.get(key) for key in runtime.registry.place(found.provider))
+
+
+def _check_element(runtime: Runtime, found: Connected, name: str | None) -> None:
+    """An instance stays what it is: there are no clones of elements here that it could move to."""
+    if name is not None and runtime.registry.find(name) is not found.provider:
+        raise BadRequest(f"element: the instance is one of '{found.provider.key}' and stays one")
+
+
+async def _end_of_stream(
+    runtime: Runtime, found: Connected, plan: _Plan, tokens: Tokens | None
+) -> str | None:
+    """Where new pollers begin: now. None for an account whose new grant is not in use yet, or that the
+    vendor does not let in: its first poll finds out."""
+    if tokens is not None:
+        return await instances.end_of_stream(runtime, found.provider, plan.values, tokens)
+    if plan.new_grant or not found.instance.valid or not found.secrets.has_grant:
+        return None
+    provider = documents.bind(runtime, found.instance, budget=runtime.settings.vendor_budget)
+    return await watching.end_of_stream(provider)
+
+
+async def _write(
+    runtime: Runtime,
+    found: Connected,
+    wish: Update,
+    plan: _Plan,
+    tokens: Tokens | None,
+    cursor: str | None,
+) -> None:
+    """Writes everything in one transaction. Raises _Overtaken when the instance or its secrets have changed
+    since they were read, or are just being refreshed."""
+    now = runtime.clock.now()
+    plain, secret = instances.split(plan.values)
+    secrets = replace(found.secrets, values=secret)
+    secrets = secrets.with_tokens(tokens) if tokens else secrets
+    changed = _changed(wish, plain, plan, now)
+    async with runtime.database.write() as connection:
+        seen = found.instance.updated_at
+        if not await rows.change_instance(connection, found.instance.id, seen=seen, **changed):
+            raise _Overtaken
+        if secrets != found.secrets:
+            await _save(connection, runtime, found.instance.id, secrets, now)
+        if plan.new_grant or plan.wanted != plan.wanted_before:
+            instance = Instance(**(found.instance.model_dump() | changed))
+            await watching.watch(
+                connection, runtime, instance, plan.wanted, cursor=cursor, now=now, restart=plan.moved
+            )
+
+
+async def _save(
+    connection: AsyncConnection, runtime: Runtime, instance_id: int, secrets: Secrets, now: datetime
+) -> None:
+    sealed = runtime.credentials.seal(instance_id, secrets)
+    if not await rows.save_credential(
+        connection, instance_id, version=secrets.version, sealed=sealed, free_at=now
+    ):
+        raise _Overtaken
+
+
+def _changed(wish: Update, plain: Mapping[str, str | None], plan: _Plan, now: datetime) -> dict[str, Any]:
+    wanted: dict[str, Any] = {"name": wish.name, "tags": wish.tags, "external_authentication": wish.external}
+    values = {key: value for key, value in wanted.items() if value is not None}
+    if plan.new_grant:
+        values |= {"valid": True}
+    return {**values, "configuration": dict(plain), "updated_at": now}
