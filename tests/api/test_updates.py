@@ -1,0 +1,443 @@
+"""Changing a live instance: what is not named stays, what concerns events counts from the next poll on."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import gateway as gateways
+import httpx
+import pytest
+from acme import Acme
+from gateway import Gateway
+from processes import PATIENCE
+from sqlalchemy import select
+from twins import twin_of
+
+from app.delivery.dispatcher import DispatchWorker
+from app.poller import PollWorker
+from app.store.tables import Callback, Delivery, Event, Instance, Poller, Subscription, table
+
+URL = "event.notification.callback.url"
+ENABLED = "event.notification.enabled"
+STARS = "********"
+
+
+async def patch(gateway: Gateway, instance: dict[str, Any], body: Any, status: int = 200) -> dict[str, Any]:
+    path = f"/instances/{instance['id']}"
+    answer = await gateway.http.patch(path, json=body, headers=gateway.platform)
+    assert answer.status_code == status, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def rows(gateway: Gateway, model: Any) -> list[Any]:
+    async with gateway.runtime.database.read() as connection:
+        return list(await connection.execute(select(table(model)).order_by(table(model).c.id)))
+
+
+async def poll(gateway: Gateway) -> int:
+    """Polls what is due, and answers how many accounts that were."""
+    worker = PollWorker(gateway.runtime, asyncio.Event())
+    claimed = await worker.claim(10)
+    for poller in claimed:
+        await worker.run(poller)
+    return len(claimed)
+
+
+async def deliver(gateway: Gateway) -> None:
+    worker = DispatchWorker(gateway.runtime, asyncio.Event())
+    for callback in await worker.claim(10):
+        await worker.run(callback)
+
+
+def watched(receiver_url: str, path: str = "/first") -> dict[str, Any]:
+    return {ENABLED: True, URL: receiver_url + path, "event.poller.refresh_interval": "60"}
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+async def test_what_is_not_named_stays_as_it_is(gateway: Gateway, method: str) -> None:
+    made = await gateway.connect(**{"my.number": "1", "other.number": "2"})
+    path = f"/instances/{made['id']}"
+    body = {"configuration": {"my.number": 5, "new.flag": True, "other.number": None}}
+    answer = await gateway.http.request(method, path, json=body, headers=gateway.platform)
+    changed = answer.json()
+    assert changed["configuration"] == made["configuration"] | {
+        "my.number": "5", "new.flag": "true", "other.number": None
+    }  # fmt: skip
+    for field in ("id", "token", "name", "tags", "createdDate", "valid", "user"):
+        assert changed[field] == made[field]
+    assert changed == (await gateway.http.get(path, headers=gateway.platform)).json()
+
+
+async def test_name_and_tags_are_replaced_and_an_empty_list_clears(gateway: Gateway) -> None:
+    made = await gateway.connect()
+    changed = await patch(gateway, made, {"name": "New name", "tags": ["a", "b"]})
+    assert (changed["name"], changed["tags"]) == ("New name", ["a", "b"])
+    assert (await patch(gateway, made, {"tags": []}))["tags"] == []
+    assert (await patch(gateway, made, {"name": "", "tags": None}))["name"] == "New name"
+
+
+async def test_the_whole_instance_can_be_sent_back(gateway: Gateway) -> None:
+    made = await gateway.connect(**{"password": "kept", URL: "http://u:secret@callback.example.com/x"})
+    assert made["configuration"][URL] == f"http://u:{STARS}@callback.example.com/x"
+    before = await gateway.runtime.credentials.open(made["id"])
+    answer = await gateway.http.put(f"/instances/{made['id']}", json=made, headers=gateway.platform)
+    assert answer.json() | {"updatedDate": ""} == made | {"updatedDate": ""}
+    assert await gateway.runtime.credentials.open(made["id"]) == before
+    assert (await gateway.http.get("/ping", headers=gateway.hub(made["token"]))).status_code == 200
+
+
+async def test_a_secret_is_changed_by_another_value_and_not_by_stars(gateway: Gateway) -> None:
+    made = await gateway.connect(password="first")
+    await patch(gateway, made, {"configuration": {"password": STARS, "oauth.api.secret": STARS}})
+    assert (await gateway.runtime.credentials.open(made["id"])).values["password"] == "first"
+    shown = await patch(gateway, made, {"configuration": {"password": "second"}})
+    assert shown["configuration"]["password"] == STARS
+    assert (await gateway.runtime.credentials.open(made["id"])).values["password"] == "second"
+    assert (await gateway.http.get("/ping", headers=gateway.hub(made["token"]))).status_code == 200
+
+
+@pytest.mark.parametrize("element", ["egnyte", "box"])
+async def test_a_new_code_authenticates_again_and_keeps_id_and_token(
+    gateway: Gateway, sandbox: httpx.Client, element: str
+) -> None:
+    made = await gateway.connect(element)
+    assert (await gateway.http.get("/ping", headers=gateway.hub(made["token"]))).status_code == 200
+    before = await gateway.runtime.credentials.open(made["id"])
+    code = twin_of(element).code(gateway.sandbox_url)
+    changed = await patch(gateway, made, {"providerData": {"code": code}})
+    after = await gateway.runtime.credentials.open(made["id"])
+    assert (changed["id"], changed["token"], changed["valid"]) == (made["id"], made["token"], True)
+    assert after.values["oauth.user.token"] != before.values["oauth.user.token"]
+    assert after.token == before.token
+    live = await gateway.runtime.credentials.fresh(
+        (await rows(gateway, Instance))[0],
+        gateway.runtime.registry.find(element),
+        None,
+    )
+    assert live == after.values["oauth.user.token"]
+
+
+async def test_a_dead_grant_comes_to_life_by_a_new_code(
+    gateway: Gateway, sandbox: httpx.Client, receiver_url: str
+) -> None:
+    box = twin_of("box")
+    made = await gateway.connect("box", **watched(receiver_url))
+    sandbox.post(
+        "/control/box/tokens/revoke", json={"token": (await opened(gateway, made))["oauth.user.token"]}
+    )
+    assert (await gateway.http.get("/ping", headers=gateway.hub(made["token"]))).status_code == 401
+    path = f"/instances/{made['id']}"
+    dead = (await gateway.http.get(path, headers=gateway.platform)).json()
+    assert dead["valid"] is False
+    assert "nextPollDate" not in dead["pollers"][0]
+    alive = await patch(gateway, made, {"providerData": {"code": box.code(gateway.sandbox_url)}})
+    assert alive["valid"] is True
+    assert "nextPollDate" in alive["pollers"][0]
+    assert "error" not in alive["pollers"][0]
+    assert (await gateway.http.get("/ping", headers=gateway.hub(made["token"]))).status_code == 200
+    assert await poll(gateway) == 1
+
+
+async def opened(gateway: Gateway, instance: dict[str, Any]) -> Any:
+    return (await gateway.runtime.credentials.open(instance["id"])).values
+
+
+async def test_a_refused_code_changes_nothing(gateway: Gateway) -> None:
+    made = await gateway.connect()
+    before = await gateway.runtime.credentials.open(made["id"])
+    error = await patch(gateway, made, {"name": "X", "providerData": {"code": "wrong"}}, 400)
+    assert "invalid_grant" in error["providerMessage"]
+    assert await gateway.runtime.credentials.open(made["id"]) == before
+    assert (await gateway.http.get(f"/instances/{made['id']}", headers=gateway.platform)).json() == made
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({"configuration": {"subdomain": "other"}}, "another place"),
+        ({"configuration": {"subdomain": None}}, "subdomain"),
+        ({"configuration": {"event.poller.refresh_interval": "often"}}, "event.poller.refresh_interval"),
+        ({"configuration": {URL: "ftp://x"}}, URL),
+        ({"element": {"key": "box"}}, "element"),
+        ({"externalAuthentication": "x"}, "externalAuthentication"),
+        ({"tags": "a"}, "tags"),
+        ([], "body"),
+    ],
+)
+async def test_a_change_that_cannot_be_is_refused_whole(gateway: Gateway, body: Any, named: str) -> None:
+    made = await gateway.connect()
+    error = await patch(gateway, made, body if isinstance(body, list) else body | {"name": "X"}, 400)
+    assert named in error["message"]
+    assert (await gateway.http.get(f"/instances/{made['id']}", headers=gateway.platform)).json() == made
+
+
+async def test_changes_at_the_same_time_all_count(gateway: Gateway) -> None:
+    made = await gateway.connect()
+    bodies = [{"configuration": {f"key.{n}": n, f"password.{n}.secret": str(n)}} for n in range(8)]
+    await asyncio.gather(*(patch(gateway, made, body) for body in bodies))
+    shown = (await gateway.http.get(f"/instances/{made['id']}", headers=gateway.platform)).json()
+    assert {f"key.{n}": str(n) for n in range(8)}.items() <= shown["configuration"].items()
+    values = await opened(gateway, made)
+    assert {f"password.{n}.secret": str(n) for n in range(8)}.items() <= values.items()
+
+
+async def test_a_refresh_in_flight_and_a_changed_secret_both_count(
+    gateway: Gateway, sandbox: httpx.Client
+) -> None:
+    made = await gateway.connect("box")
+    sandbox.post("/control/box/tokens/expire", json={"kind": "access"}).raise_for_status()
+    sandbox.post("/control/box/faults", json={"kind": "slow", "path": "/oauth2/token", "seconds": 0.5})
+    before = await opened(gateway, made)
+    ping = asyncio.create_task(gateway.http.get("/ping", headers=gateway.hub(made["token"])))
+    await asyncio.sleep(0.2)
+    await patch(gateway, made, {"configuration": {"my.secret": "s"}})
+    assert (await ping).status_code == 200
+    after = await opened(gateway, made)
+    assert after["my.secret"] == "s"
+    assert after["oauth.user.refresh_token"] != before["oauth.user.refresh_token"]
+    sandbox.post("/control/box/tokens/expire", json={"kind": "access"}).raise_for_status()
+    assert (await gateway.http.get("/ping", headers=gateway.hub(made["token"]))).status_code == 200
+
+
+async def test_a_new_callback_url_gets_what_follows_and_what_the_old_one_did_not_take(
+    gateway: Gateway, acme: Acme, receiver: httpx.Client, receiver_url: str
+) -> None:
+    made = await gateway.connect(**watched(receiver_url))
+    acme.change("upload", "/Shared/one.txt", content="x")
+    await poll(gateway)
+    await patch(gateway, made, {"configuration": {URL: receiver_url + "/second"}})
+    acme.change("upload", "/Shared/two.txt", content="x")
+    assert await poll(gateway) == 1, "due at once"
+    await deliver(gateway)
+    got = receiver.get("/deliveries").json()
+    assert sorted(item["path"] for item in got) == ["/second", "/second"]
+    assert {item.status for item in await rows(gateway, Delivery)} == {"delivered"}
+    assert len(await rows(gateway, Subscription)) == 1
+
+
+async def test_a_new_callback_url_brings_a_deactivated_subscription_back(
+    gateway: Gateway, acme: Acme, receiver: httpx.Client, receiver_url: str
+) -> None:
+    made = await gateway.connect(**watched("http://127.0.0.1:9"))
+    acme.change("upload", "/Shared/one.txt", content="x")
+    await poll(gateway)
+    await patch(gateway, made, {"configuration": {URL: None}})
+    assert [item.status for item in await rows(gateway, Delivery)] == ["queued"]
+    acme.change("upload", "/Shared/two.txt", content="x")
+    await poll(gateway)
+    assert [item.status for item in await rows(gateway, Delivery)] == ["queued", "queued"]
+    await patch(gateway, made, {"configuration": {URL: receiver_url + "/back"}})
+    await deliver(gateway)
+    assert [item["path"] for item in receiver.get("/deliveries").json()] == ["/back", "/back"]
+
+
+async def test_the_first_callback_url_can_come_later(
+    gateway: Gateway, acme: Acme, receiver: httpx.Client, receiver_url: str
+) -> None:
+    made = await gateway.connect(**{ENABLED: True})
+    assert await rows(gateway, Subscription) == []
+    await patch(gateway, made, {"configuration": {URL: receiver_url + "/late"}})
+    acme.change("upload", "/Shared/one.txt", content="x")
+    await poll(gateway)
+    await deliver(gateway)
+    assert [item["path"] for item in receiver.get("/deliveries").json()] == ["/late"]
+
+
+async def test_a_new_signature_key_signs_from_the_next_notification_on(
+    gateway: Gateway, acme: Acme, receiver: httpx.Client, receiver_url: str
+) -> None:
+    made = await gateway.connect(**watched(receiver_url))
+    await patch(gateway, made, {"configuration": {"event.notification.signature.key": "top-secret"}})
+    acme.change("upload", "/Shared/one.txt", content="x")
+    await poll(gateway)
+    await deliver(gateway)
+    assert [item["signature"] for item in receiver.get("/deliveries").json()] == ["ok"]
+
+
+async def test_a_new_interval_counts_from_the_next_poll_on(gateway: Gateway, receiver_url: str) -> None:
+    made = await gateway.connect(**watched(receiver_url))
+    await poll(gateway)
+    assert await poll(gateway) == 0
+    await patch(gateway, made, {"configuration": {"event.poller.refresh_interval": "2"}})
+    assert await poll(gateway) == 1
+    (poller,) = await rows(gateway, Poller)
+    assert poller.due_at - poller.polled_at == timedelta(minutes=2)
+
+
+async def test_a_new_name_alone_costs_the_vendor_no_poll(gateway: Gateway, receiver_url: str) -> None:
+    made = await gateway.connect(**watched(receiver_url))
+    await poll(gateway)
+    await patch(gateway, made, {"name": "X", "configuration": {"my.number": "1"}})
+    assert await poll(gateway) == 0
+
+
+async def test_a_poll_that_was_under_way_stores_nothing_by_the_old_settings(
+    gateway: Gateway, acme: Acme, receiver_url: str
+) -> None:
+    made = await gateway.connect(**watched(receiver_url))
+    worker = PollWorker(gateway.runtime, asyncio.Event())
+    (claimed,) = await worker.claim(1)
+    acme.change("upload", "/Shared/one.txt", content="x")
+    await patch(gateway, made, {"configuration": {ENABLED: False}})
+    await worker.run(claimed)
+    assert await rows(gateway, Event) == []
+
+
+async def test_events_can_be_enabled_later_and_start_from_then(
+    gateway: Gateway, acme: Acme, receiver_url: str
+) -> None:
+    made = await gateway.connect()
+    assert "pollers" not in made or made["pollers"] == []
+    acme.change("upload", "/Shared/before.txt", content="x")
+    shown = await patch(gateway, made, {"configuration": watched(receiver_url)})
+    assert shown["eventsEnabled"] is True
+    acme.change("upload", "/Shared/after.txt", content="x")
+    assert await poll(gateway) == 1
+    assert [row.row["name"] for row in await rows(gateway, Event)] == ["after.txt"]
+    await patch(gateway, made, {"configuration": {ENABLED: "false"}})
+    assert await rows(gateway, Poller) == []
+    acme.change("upload", "/Shared/meanwhile.txt", content="x")
+    await patch(gateway, made, {"configuration": {ENABLED: "true"}})
+    acme.change("upload", "/Shared/again.txt", content="x")
+    await poll(gateway)
+    assert [row.row["name"] for row in await rows(gateway, Event)] == ["after.txt", "again.txt"]
+
+
+async def test_a_vendor_that_is_away_refuses_the_enabling_and_nothing_has_changed(
+    gateway: Gateway, acme: Acme, receiver_url: str
+) -> None:
+    made = await gateway.connect()
+    acme.fault("500", path="/pubapi/v1/events/cursor", times=None)
+    await patch(gateway, made, {"name": "X", "configuration": watched(receiver_url)}, 502)
+    assert (await gateway.http.get(f"/instances/{made['id']}", headers=gateway.platform)).json() == made
+    assert await rows(gateway, Poller) == []
+
+
+async def test_another_resource_begins_now_and_the_known_one_goes_on(gateway: Gateway, acme: Acme) -> None:
+    def resources(*names: str) -> dict[str, Any]:
+        return {name: {"url": "/hubs/documents/events"} for name in names}
+
+    configuration = {ENABLED: True, "event.poller.configuration": resources("events")}
+    made = await gateway.connect(**configuration)
+    acme.change("upload", "/Shared/one.txt", content="x")
+    wish = {"event.poller.configuration": resources("events", "more")}
+    await patch(gateway, made, {"configuration": wish})
+    before, fresh = await rows(gateway, Poller)
+    assert (before.resource, fresh.resource) == ("events", "more")
+    assert before.cursor != fresh.cursor
+    assert await poll(gateway) == 2
+    assert [row.row["name"] for row in await rows(gateway, Event)] == ["one.txt"]
+    await patch(gateway, made, {"configuration": {"event.poller.configuration": resources("more")}})
+    assert [row.resource for row in await rows(gateway, Poller)] == ["more"]
+
+
+@pytest.mark.parametrize("twin", ["id", "token"])
+async def test_a_disabled_instance_is_refused_everywhere_and_not_polled(
+    gateway: Gateway, acme: Acme, receiver_url: str, twin: str
+) -> None:
+    made = await gateway.connect(**watched(receiver_url))
+    await poll(gateway)
+    path, headers = enabled_at(gateway, made, twin)
+    answer = await gateway.http.delete(path, headers=headers)
+    assert (answer.status_code, answer.content) == (200, b"")
+    hub = gateway.hub(made["token"])
+    native = "/native/pubapi/v1/userinfo"
+    for refused in ("/ping", "/hubs/documents/ping", "/files?path=/x", "/events", native):
+        answer = await gateway.http.get(refused, headers=hub)
+        assert answer.status_code == 403, refused
+        assert answer.json()["message"] == f"The instance {made['id']} is disabled"
+    bearer = {"Authorization": f"Bearer {made['token']}"}
+    assert (await gateway.http.get(native, headers=bearer)).status_code == 403
+    assert (await gateway.http.get("/objects", headers=hub)).status_code == 200
+    shown = (await gateway.http.get(f"/instances/{made['id']}", headers=gateway.platform)).json()
+    assert shown["disabled"] is True
+    assert "nextPollDate" not in shown["pollers"][0]
+    await patch(gateway, made, {"configuration": {"event.poller.refresh_interval": "5"}})
+    acme.change("upload", "/Shared/meanwhile.txt", content="x")
+    assert await poll(gateway) == 0
+    assert (await gateway.http.put(path, headers=headers)).status_code == 200
+    assert (await gateway.http.get("/ping", headers=hub)).status_code == 200
+    assert await poll(gateway) == 1
+    assert [row.row["name"] for row in await rows(gateway, Event)] == ["meanwhile.txt"]
+
+
+def enabled_at(gateway: Gateway, made: dict[str, Any], twin: str) -> tuple[str, dict[str, str]]:
+    if twin == "id":
+        return f"/instances/{made['id']}/enabled", gateway.platform
+    everything = gateway.platform["Authorization"] + f", Element {made['token']}"
+    return "/instances/enabled", {"Authorization": everything}
+
+
+async def test_a_poll_under_way_does_not_bring_a_disabled_instance_back(
+    gateway: Gateway, receiver_url: str
+) -> None:
+    made = await gateway.connect(**watched(receiver_url))
+    worker = PollWorker(gateway.runtime, asyncio.Event())
+    (claimed,) = await worker.claim(1)
+    await gateway.http.delete(f"/instances/{made['id']}/enabled", headers=gateway.platform)
+    await worker.run(claimed)
+    assert [row.due_at for row in await rows(gateway, Poller)] == [None]
+
+
+async def test_workers_take_a_change_up_at_once(
+    tmp_path: Path,
+    sandbox: httpx.Client,
+    acme: Acme,
+    sandbox_url: str,
+    receiver: httpx.Client,
+    receiver_url: str,
+) -> None:
+    settings = gateways.settings_for(tmp_path, sandbox_url)
+    async with gateways.running(settings, sandbox_url, with_workers=True) as gateway:
+        made = await gateway.connect(**watched(receiver_url))
+        await patch(gateway, made, {"configuration": watched(receiver_url, "/new")})
+        async with asyncio.timeout(PATIENCE):
+            while (await rows(gateway, Poller))[0].polled_at is None:
+                await asyncio.sleep(0.02)
+        acme.change("upload", "/Shared/one.txt", content="x")
+        fast = {"event.poller.refresh_interval": "0.001"}
+        await patch(gateway, made, {"configuration": fast})
+        async with asyncio.timeout(PATIENCE):
+            while not receiver.get("/deliveries").json():
+                await asyncio.sleep(0.02)
+    assert {item["path"] for item in receiver.get("/deliveries").json()} == {"/new"}
+
+
+async def test_the_items_of_a_configuration_can_be_listed_read_and_changed(gateway: Gateway) -> None:
+    made = await gateway.connect(**{"my.number": 1})
+    path = f"/instances/{made['id']}/configuration"
+    items = (await gateway.http.get(path, headers=gateway.platform)).json()
+    assert {item["key"]: item["propertyValue"] for item in items} == made["configuration"]
+    assert len({item["id"] for item in items}) == len(items)
+    (enabled,) = [item for item in items if item["key"] == ENABLED]
+    assert enabled.keys() >= {
+        "id", "name", "key", "description", "propertyValue", "active", "required", "type", "hideFromConsole"
+    }  # fmt: skip
+    one = f"{path}/{enabled['id']}"
+    changed = enabled | {"propertyValue": "true"}
+    answer = await gateway.http.patch(one, json=changed, headers=gateway.platform)
+    assert answer.json() == changed == (await gateway.http.get(one, headers=gateway.platform)).json()
+    assert [poller.resource for poller in await rows(gateway, Poller)] == ["events"]
+    (own,) = [item for item in items if item["key"] == "my.number"]
+    answer = await gateway.http.patch(
+        f"{path}/{own['id']}", json={"propertyValue": 7}, headers=gateway.platform
+    )
+    assert answer.json()["propertyValue"] == "7"
+    by_key = await gateway.http.get(f"{path}/my.number", headers=gateway.platform)
+    assert by_key.json() == answer.json()
+    assert (await gateway.http.get(f"{path}/77", headers=gateway.platform)).status_code == 404
+
+
+async def test_a_callback_that_two_instances_share_is_left_to_the_other(
+    gateway: Gateway, receiver_url: str
+) -> None:
+    first, second = [await gateway.connect(**watched(receiver_url)) for _ in range(2)]
+    await patch(gateway, first, {"configuration": {URL: receiver_url + "/other"}})
+    assert len(await rows(gateway, Callback)) == 2
+    urls = {row.id: row.url for row in await rows(gateway, Callback)}
+    found = {row.instance_id: urls[row.callback_id] for row in await rows(gateway, Subscription)}
+    assert found == {first["id"]: receiver_url + "/other", second["id"]: receiver_url + "/first"}
