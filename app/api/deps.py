@@ -42,6 +42,14 @@ async def _runtime(request: Request) -> Runtime:
 RuntimeDep = Annotated[Runtime, Depends(_runtime)]
 
 
+async def _public_url(request: Request, runtime: RuntimeDep) -> str:
+    return (runtime.settings.public_url or str(request.base_url)).rstrip("/")
+
+
+PublicUrlDep = Annotated[str, Depends(_public_url)]
+"""Where clients reach this gateway, without a slash at its end; unless it is set, what the request says."""
+
+
 async def _caller(runtime: RuntimeDep, header: Header) -> Caller:
     return await tenants.authenticate(runtime.database, authorization.parse(header), now=runtime.clock.now())
 

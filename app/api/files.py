@@ -12,7 +12,7 @@ from app import documents, links
 from app.api import multipart
 from app.api.answers import AnswersDep, Bytes, RangeDep, done
 from app.api.bodies import JsonRoute
-from app.api.deps import InstanceDep, RuntimeDep
+from app.api.deps import InstanceDep, PublicUrlDep, RuntimeDep
 from app.api.paging import PAGE_SIZE, NextPageQuery, PageQuery, PageSizeQuery
 from app.api.problems import responses
 from app.api.targets import LONGEST_PATH, TargetDep, TwinRouter, able
@@ -101,6 +101,7 @@ def tag_list(values: list[str]) -> list[str]:
 @uploads.post("/files", response_model=CloudFileBody, openapi_extra=_UPLOAD_BODY)
 async def upload_file(
     request: Request,
+    runtime: RuntimeDep,
     hub: Annotated[DocumentsProvider, able(Power.UPLOAD)],
     answers: AnswersDep,
     path: Annotated[
@@ -117,7 +118,7 @@ async def upload_file(
     description: str = "",
 ) -> Response:
     """Uploads a file in the part `file`. It flows through, whatever its size."""
-    form = await multipart.open_file(request, size=size)
+    form = await multipart.open_file(request, size=size, limit=runtime.settings.upload_limit)
     parent, name = _place(path, folder_id, form.file_name)
     order = Upload(parent, name, form.content, overwrite=overwrite)
     entry = await documents.upload(hub, order, tags=tag_list(tags), description=description)
@@ -193,9 +194,9 @@ async def set_file_properties(
 
 @files.route("GET", "/links", response_model=CloudLinkBody)
 async def get_file_links(
-    request: Request,
     runtime: RuntimeDep,
     instance: InstanceDep,
+    public_url: PublicUrlDep,
     hub: Annotated[DocumentsProvider, able(Power.DOWNLOAD)],
     file: TargetDep,
     answers: AnswersDep,
@@ -203,7 +204,7 @@ async def get_file_links(
 ) -> Response:
     """Makes links to a file that work without credentials, or answers those that there are."""
     shared = await links.share(runtime, instance, hub, file, links.expiry(expires, runtime.clock.now()))
-    url = links.url(runtime.settings.public_url or str(request.base_url), shared.token)
+    url = links.url(public_url, shared.token)
     body = wire.link(shared.vendor, gateway_url=url, expires_at=shared.expires_at, raw=answers.raw)
     return answers.one(body)
 

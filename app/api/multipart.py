@@ -11,7 +11,7 @@ from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from app.errors import BadRequest, UnsupportedMediaType
+from app.errors import BadRequest, ContentTooLarge, UnsupportedMediaType
 from app.upstream.content import HELD, Content
 
 _FILE = b"file"
@@ -49,16 +49,17 @@ _Event = _Part | bytes | _Mark
 """Headers of a part, a piece of its data, or an end."""
 
 
-async def open_file(request: Request, *, size: int | None) -> UploadedFile:
+async def open_file(request: Request, *, size: int | None, limit: int | None = None) -> UploadedFile:
     """Reads a request up to the first byte of its file. `size` is what the client says of the file's length;
     without it, the length of the request tells it, if the file is the last part.
 
-    Raises UnsupportedMediaType for another content type and BadRequest for a form without a file.
+    Raises UnsupportedMediaType for another content type, BadRequest for a form without a file, and
+    ContentTooLarge for a request of more than `limit` bytes, wherever it stands then.
     """
     content_type, options = parse_options_header(request.headers.get("content-type"))
     if content_type != b"multipart/form-data" or not options.get(b"boundary"):
         raise UnsupportedMediaType("Send the file as multipart/form-data, in the part 'file'")
-    form = _Form(request, options[b"boundary"])
+    form = _Form(request, options[b"boundary"], limit)
     while (event := await form.next()) is not _Mark.FORM_END:
         if isinstance(event, _Part) and event.is_file:
             name = event.option(b"filename") or b""
@@ -69,8 +70,10 @@ async def open_file(request: Request, *, size: int | None) -> UploadedFile:
 class _Form:
     """A form as a row of events; knows where in the request it stands."""
 
-    def __init__(self, request: Request, boundary: bytes) -> None:
+    def __init__(self, request: Request, boundary: bytes, limit: int | None) -> None:
         self._length = _length(request)
+        self._limit = limit
+        self._check_size(self._length or 0)
         self._boundary = boundary
         self._stream = request.stream()
         self._waiting: deque[_Event] = deque()
@@ -104,11 +107,16 @@ class _Form:
             self._chunk = await anext(self._stream, b"")
             if not self._chunk:
                 return _Mark.FORM_END
+            self._check_size(self._before + len(self._chunk))
             try:
                 self._parser.write(self._chunk)
             except FormParserError as error:
                 raise BadRequest(f"The body is not multipart/form-data: {error}") from None
         return self._waiting.popleft()
+
+    def _check_size(self, size: int) -> None:
+        if self._limit is not None and size > self._limit:
+            raise ContentTooLarge(f"The request is larger than {self._limit} bytes")
 
     async def data(self) -> AsyncIterator[bytes]:
         """The data of the current part. Raises BadRequest where the form ends within it."""

@@ -10,7 +10,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app import native
-from app.api.deps import NativeInstanceDep, RuntimeDep
+from app.api.deps import NativeInstanceDep, PublicUrlDep, RuntimeDep
 from app.api.problems import responses
 from app.native import Answer, Call
 
@@ -48,6 +48,7 @@ async def pass_through(
     request: Request,
     runtime: RuntimeDep,
     instance: NativeInstanceDep,
+    public_url: PublicUrlDep,
     rest: Annotated[str, Path(description="Path at the vendor, e.g. `2.0/users/me`.")],
 ) -> Response:
     """Passes a request on to the vendor's own API, with fresh tokens, and answers the vendor's words.
@@ -55,14 +56,13 @@ async def pass_through(
     `Authorization: Bearer <Element token>` does as well as the usual header.
     """
     before, _, path = request.scope["raw_path"].decode("latin-1").partition(_PREFIX)
-    base = (runtime.settings.public_url or str(request.base_url)).rstrip("/")
     call = Call(
         method=request.method,
         path=path,
         query=request.url.query,
         headers=request.headers.raw,
         body=await _body(request),
-        base=f"{base}{before}{_PREFIX.rstrip('/')}",
+        base=f"{public_url}{before}{_PREFIX.rstrip('/')}",
     )
     return Passed(await native.pass_through(runtime, instance, call))
 

@@ -105,5 +105,5 @@ def _answer(
 def _sentence(item: dict[str, Any]) -> str:
     """`configuration.subdomain: Field required`, without the value, which may be a secret."""
     location: Sequence[Any] = item["loc"]
-    names = [str(part) for part in location if part not in {"body", "query", "path", "header"}]
-    return f"{'.'.join(names) or 'body'}: {item['msg']}"
+    names = [str(part) for part in location[1:]]  # the first one is where it was: body, query, path
+    return f"{'.'.join(names) or location[0]}: {item['msg']}"

@@ -75,10 +75,16 @@ async def _target(request: Request) -> Target | None:
 TargetDep = Annotated[Target, Depends(_target)]
 
 
+class Able:
+    """Finds the provider of the request's instance, if it can do this."""
+
+    def __init__(self, power: Power) -> None:
+        self.power = power
+
+    async def __call__(self, runtime: RuntimeDep, instance: InstanceDep) -> DocumentsProvider:
+        return documents.able(runtime, instance, self.power)
+
+
 def able(power: Power) -> Any:
-    """The provider of the request's instance, if it can do this."""
-
-    async def provider(runtime: RuntimeDep, instance: InstanceDep) -> DocumentsProvider:
-        return documents.able(runtime, instance, power)
-
-    return Depends(provider)
+    """The provider of the request's instance, if it can do this; documents of the routes say it, too."""
+    return Depends(Able(power))

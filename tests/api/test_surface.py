@@ -42,7 +42,7 @@ async def test_the_surface_is_answered_at_both_base_paths(gateway: Gateway, base
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/nothing", 404), ("PUT", "/instances", 405), ("POST", "/elements", 405), ("GET", "/hubs", 404)],
+    [("GET", "/nothing", 404), ("PUT", "/elements", 405), ("POST", "/elements", 405)],
 )
 async def test_what_is_not_there_is_answered_in_the_form_of_errors(
     gateway: Gateway, method: str, path: str, status: int
@@ -62,7 +62,7 @@ async def test_an_unplanned_error_is_a_500_that_tells_nothing(
     async def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("the inside")
 
-    monkeypatch.setattr("app.instances.page", broken)
+    monkeypatch.setattr("app.instances.find", broken)
     answer = await gateway.http.get("/instances", headers=gateway.platform)
     assert answer.status_code == 500
     assert answer.json()["requestId"] == answer.headers["Elements-Request-Id"]
