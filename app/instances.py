@@ -57,7 +57,7 @@ class Connected:
 
 @dataclass(frozen=True)
 class Kept:
-    """What an instance brings along from where it was before."""
+    """What an instance brings along from another service; without an id or a token it gets new ones."""
 
     id: int | None
     token: str | None
@@ -240,7 +240,7 @@ async def store(
         "user_id": caller.user_id,
         "element_key": order.provider.key,
         "name": order.name or order.provider.name,
-        "tags": list(order.tags) or ([order.name] if order.name else []),
+        "tags": list(order.tags) or ([order.name] if order.name and not kept else []),
         "configuration": plain,
         "external_authentication": order.external,
         "token_hash": digest(secrets.token),

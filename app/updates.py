@@ -124,8 +124,9 @@ def _plan(runtime: Runtime, found: Connected, wish: Update) -> _Plan:
         new = {key: value for key, value in new.items() if key not in MANAGED}
     values = {**before, **new}
     new_grant = wish.has_code or bool(new.get(TOKEN) or new.get(REFRESH_TOKEN))
-    unset_before = frozenset() if new_grant else {key for key in values if not before.get(key)}
-    instances.check_configuration(runtime, found.provider, values, tolerated=unset_before)
+    instances.check_configuration(
+        runtime, found.provider, values, tolerated=() if new_grant else _unset(found, before)
+    )
     moved = _is_elsewhere(runtime, found, before, values)
     if moved and not new_grant:
         raise BadRequest("configuration: the account is at another place then; send a providerData.code too")
@@ -136,6 +137,11 @@ def _plan(runtime: Runtime, found: Connected, wish: Update) -> _Plan:
         new_grant=new_grant,
         moved=moved,
     )
+
+
+def _unset(found: Connected, values: Mapping[str, str | None]) -> set[str]:
+    """What an instance that was taken over never had, and need not have before it is authenticated again."""
+    return {item.key for item in configuration.fields(found.provider) if not values.get(item.key)}
 
 
 def _is_elsewhere(

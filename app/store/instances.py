@@ -116,6 +116,18 @@ async def by_token_hash(connection: AsyncConnection, token_hash: str) -> Instanc
     return await _one(connection, _instances.c.token_hash == token_hash)
 
 
+async def account_of_token(connection: AsyncConnection, token_hash: str) -> int | None:
+    """The account of an Element token, also after the deletion of its instance."""
+    statement = select(_instances.c.account_id).where(_instances.c.token_hash == token_hash)
+    found: int | None = await connection.scalar(statement)
+    return found
+
+
+async def is_taken(connection: AsyncConnection, instance_id: int) -> bool:
+    """Whether there is or was an instance with this id, in whatever account."""
+    return bool(await connection.scalar(select(exists().where(_instances.c.id == instance_id))))
+
+
 async def for_worker(connection: AsyncConnection, instance_id: int) -> tuple[Instance, int] | None:
     """The instance whatever its account, and its organization's id, for a worker that holds its poller."""
     statement = (

@@ -7,7 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 from zlib import crc32
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from app import configuration
 from app.credentials import Secrets
@@ -111,6 +119,51 @@ class InstanceUpdate(_Body):
     tags: list[Words] | None = None
     name: Words | None = None
     externalAuthentication: ExternalAuthentication | None = None
+
+
+class ExportedInstance(_Body):
+    """An instance as another service of this API answered it. Of what it has forgotten, nothing is missed."""
+
+    id: int | None = Field(None, ge=1, le=2**63 - 1)
+    element: ElementReference = ElementReference()
+    elementId: int | None = None
+    name: Words = ""
+    tags: list[Words] = []
+    token: str | None = Field(None, max_length=500)
+    configuration: dict[str, Any] = {}
+    createdDate: AwareDatetime | None = None
+    valid: bool = True
+    disabled: bool = False
+    externalAuthentication: ExternalAuthentication = ExternalAuthentication.NONE
+
+    @property
+    def label(self) -> str:
+        """What a person knows it by."""
+        return f"{self.id or '?'} {self.element.key or self.elementId or ''} '{self.name}'"
+
+    @field_validator("tags", mode="before")
+    @classmethod
+    def _names(cls, tags: Any) -> Any:
+        """The oldest form of a tag is an object with an id and a name."""
+        return [tag.get("name") if isinstance(tag, dict) else tag for tag in tags or []]
+
+    @field_validator("configuration", mode="before")
+    @classmethod
+    def _by_key(cls, values: Any) -> Any:
+        """A configuration may also be the list that `GET /instances/{id}/configuration` answers."""
+        if isinstance(values, list):
+            return {item["key"]: item.get("propertyValue") for item in values if "key" in item}
+        return values
+
+    @field_validator("token", mode="before")
+    @classmethod
+    def _shown(cls, token: Any) -> Any:
+        return None if token in {"", configuration.MASK} else token
+
+    @field_validator("externalAuthentication", mode="before")
+    @classmethod
+    def _known(cls, value: Any) -> Any:
+        return value if value in set(ExternalAuthentication) else ExternalAuthentication.NONE
 
 
 class ConfigurationUpdate(_Body):
