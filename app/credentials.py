@@ -273,7 +273,7 @@ class Credentials:
             change = grant_revoked(instance_id, version, revoked.provider_message, now)
             if found is None or await events.known_keys(connection, instance_id, [change.event_id]):
                 return True
-            recipient = Recipient(*found, await outbox.subscriptions_of(connection, instance_id))
+            recipient = Recipient(*found, await outbox.subscriptions_of(connection, instance_id, lock=True))
             for resource in watched[:1]:
                 package = pack(recipient, [change], resource=resource, page_size=1, now=now)
                 await events.append(connection, package.events)

@@ -16,11 +16,13 @@ from sqlalchemy.exc import IntegrityError
 
 from app import tenants as secrets
 from app.settings import Settings
-from app.store import events, instances, leases, outbox, pollers, tenants
+from app.store import accounts, events, instances, leases, outbox, pollers, tenants, users
 from app.store.engine import Database
+from app.store.instances import Wanted
 from app.store.leases import Lease, lease_of
 from app.store.outbox import Settlement
 from app.store.tables import (
+    FAILURE_POLICY,
     Callback,
     Credential,
     Delivery,
@@ -31,6 +33,7 @@ from app.store.tables import (
     Organization,
     Poller,
     Role,
+    Secret,
     SecretKind,
     Subscription,
     table,
@@ -45,14 +48,17 @@ class Filled:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self.newest = 0
         self._number = 0
 
-    async def poller(self, *, due_at: datetime | None = NOW) -> int:
+    async def poller(self, *, due_at: datetime | None = NOW, instance_id: int | None = None) -> int:
         """An instance with a poller; answers the poller's id."""
         self._number += 1
+        own_id = {} if instance_id is None else {"id": instance_id}
         async with self.database.write() as connection:
-            instance_id = await instances.insert_instance(
+            self.newest = instance_id = await instances.insert_instance(
                 connection,
+                **own_id,
                 account_id=1,
                 user_id=1,
                 element_key="egnyte",
@@ -467,6 +473,133 @@ async def test_a_secret_ends(database: Database) -> None:
             assert (caller is not None) is known
 
 
+async def secret_hashes(database: Database) -> set[str]:
+    """The hashes of all secrets that are kept, but for those of the first start."""
+    async with database.read() as connection:
+        found = await connection.scalars(select(table(Secret).c.hash))
+    return {name for name in found if len(name) < 10}
+
+
+async def keep_secret(database: Database, name: str, kind: SecretKind, **more: Any) -> None:
+    owner: dict[str, Any] = {"organization_id": 1, "user_id": 1, "created_at": NOW}
+    async with database.write() as connection:
+        await tenants.insert_secret(connection, kind=kind, hash=name, **(owner | more))
+
+
+async def test_only_the_newest_secrets_of_one_kind_and_one_user_stay(database: Database) -> None:
+    await secrets.create_organization(database, "Test", email="t@example.com", now=NOW)
+    await secrets.create_organization(database, "Other", email="t@example.com", now=NOW)
+    for number in range(4):
+        await keep_secret(database, f"mine-{number}", SecretKind.USER_BY_LOGIN)
+        await keep_secret(database, f"his-{number}", SecretKind.USER_BY_LOGIN, user_id=2)
+        await keep_secret(database, f"own-{number}", SecretKind.USER)
+    async with database.write() as connection:
+        await tenants.keep_newest(connection, 1, SecretKind.USER_BY_LOGIN, count=2)
+    others = {f"{whose}-{number}" for whose in ("his", "own") for number in range(4)}
+    assert await secret_hashes(database) == {"mine-2", "mine-3"} | others
+
+
+async def test_secrets_end_when_they_are_told_and_never_later(database: Database) -> None:
+    await secrets.create_organization(database, "Test", email="t@example.com", now=NOW)
+    later = {"expires_at": NOW + timedelta(hours=1)}
+    await keep_secret(database, "whole", SecretKind.ORGANIZATION, user_id=None)
+    await keep_secret(database, "short", SecretKind.USER, expires_at=NOW + timedelta(seconds=5))
+    await keep_secret(database, "user", SecretKind.USER_BY_LOGIN, **later)
+    await keep_secret(database, "login", SecretKind.LOGIN, **later)
+
+    async def known(name: str, seconds: int) -> bool:
+        at, kind = NOW + timedelta(seconds=seconds), SecretKind.LOGIN if name == "login" else SecretKind.USER
+        async with database.read() as connection:
+            return await tenants.caller_by_secret(connection, kind, name, now=at) is not None
+
+    async with database.write() as connection:
+        await tenants.end_user_secrets(connection, 1, at=NOW + SOON, now=NOW)
+    assert [await known(name, 4) for name in ("short", "user", "login")] == [True, True, True]
+    assert [await known(name, 29) for name in ("short", "user", "login")] == [False, True, True]
+    assert [await known(name, 31) for name in ("short", "user", "login")] == [False, False, True]
+    async with database.write() as connection:
+        await tenants.forget_ended(connection, 1, now=NOW + timedelta(seconds=6))
+        assert await tenants.organization_by_secret(connection, "whole", now=NOW) == 1
+        await tenants.end_organization_secrets(connection, 1, at=NOW, now=NOW)
+        assert await tenants.organization_by_secret(connection, "whole", now=NOW) is None
+    assert await secret_hashes(database) == {"user", "login"}
+    async with database.write() as connection:
+        await tenants.end_logins(connection, 1)
+    assert await secret_hashes(database) == {"user"}
+
+
+async def test_an_organization_is_never_left_without_administrator(
+    database: Database, crowd: list[Database]
+) -> None:
+    """Everybody takes the role from everybody, at once: one of them has to stay."""
+    await secrets.create_organization(database, "Test", email="t@example.com", now=NOW)
+    async with database.write() as connection:
+        values: dict[str, Any] = {"organization_id": 1, "account_id": 1, "role": Role.ORGANIZATION}
+        for number in range(3):
+            name = {"email": f"{number}@example.com", "first_name": "", "last_name": ""}
+            await users.insert_user(connection, created_at=NOW, **values, **name)
+
+    async def demote(database: Database, user_id: int) -> bool:
+        async with database.write() as connection:
+            await tenants.lock_organization(connection, 1)
+            user = await users.by_id(connection, user_id, 1)
+            assert user is not None
+            if await users.is_last_administrator(connection, user):
+                return False
+            await users.change(connection, user_id, role=Role.USER)
+            return True
+
+    done = await asyncio.gather(*(demote(item, number) for number, item in enumerate(crowd, start=1)))
+    assert sorted(done) == [False, True, True, True]
+
+
+async def test_a_user_is_held_as_he_was_seen(database: Database) -> None:
+    await secrets.create_organization(database, "Test", email="t@example.com", now=NOW)
+    async with database.write() as connection:
+        assert await users.with_password(connection, "t@example.com", limit=5) == []
+        await users.change(connection, 1, password_hash="one")
+        (seen,) = await users.with_password(connection, "t@example.com", limit=5)
+        assert await users.hold(connection, seen)
+        await users.change(connection, 1, password_hash="two")
+        assert not await users.hold(connection, seen)
+        await users.change(connection, 1, password_hash="one", active=False)
+        assert not await users.hold(connection, seen)
+
+
+async def test_an_account_ends_with_all_that_it_has_and_no_other(filled: Filled) -> None:
+    await filled.poller()
+    await secrets.create_organization(filled.database, "Other", email="t@example.com", now=NOW)
+    async with filled.database.write() as connection:
+        await instances.insert_credential(connection, instance_id=1, account_id=1, sealed=b"1")
+        await accounts.remove(connection, 2, now=NOW)
+        assert await instances.by_id(connection, 1, 1) is not None
+        assert await accounts.by_id(connection, 2, 2) is None
+        assert [user.id for user in await users.anywhere(connection, "t@example.com")] == [1]
+        await accounts.remove(connection, 1, now=NOW)
+        assert await instances.by_id(connection, 1, 1) is None
+        assert await accounts.first(connection, 1) is None
+        assert await users.anywhere(connection, "t@example.com") == []
+    assert (await filled.count(Credential), await filled.count(Poller)) == (0, 0)
+    assert await filled.count(Instance) == 1
+    async with filled.database.read() as connection:
+        kinds = await connection.scalars(select(table(Secret).c.kind))
+        assert set(kinds) == {SecretKind.ORGANIZATION}
+
+
+async def test_a_delivery_knows_what_its_account_wants_of_failures(filled: Filled) -> None:
+    subscription = await filled.subscription()
+    await filled.deliver(subscription, 1)
+    for settings, queued in (
+        ({}, False),
+        ({FAILURE_POLICY: "retry"}, False),
+        ({FAILURE_POLICY: "queue", "other": "x"}, True),
+    ):
+        async with filled.database.write() as connection:
+            await accounts.change(connection, 1, settings=settings)
+            (due,) = await outbox.pending(connection, subscription.callback_id, limit=9, now=NOW)
+        assert due.queue_failures is queued
+
+
 async def test_an_instance_belongs_to_its_account_until_it_is_removed(filled: Filled) -> None:
     await filled.poller()
     async with filled.database.write() as connection:
@@ -476,14 +609,122 @@ async def test_an_instance_belongs_to_its_account_until_it_is_removed(filled: Fi
         assert (found.tags, found.configuration) == (["t"], {"a": None, "b": "c"})
         assert await instances.by_id(connection, 1, 2) is None
         assert await instances.by_token_hash(connection, "hash-1") is not None
-        assert await instances.of_account(connection, 2, after_id=0, limit=9) == []
+        assert await instances.find(connection, Wanted(2, 1), limit=9) == []
         await instances.remove(connection, 1, now=NOW)
         assert await instances.by_id(connection, 1, 1) is None
         assert await instances.by_token_hash(connection, "hash-1") is None
         assert await instances.for_worker(connection, 1) is None
-        assert await instances.of_account(connection, 1, after_id=0, limit=9) == []
+        assert await instances.find(connection, Wanted(1, 1), limit=9) == []
     assert (await filled.count(Credential), await filled.count(Poller)) == (0, 0)
     assert await filled.count(Instance) == 1
+
+
+async def test_instances_are_found_by_tags_and_words_and_counted(filled: Filled) -> None:
+    for tags, name, element in ((["a", "b"], "One_x", "egnyte"), (["b"], "two%", "box"), ([], "3", "egnyte")):
+        await filled.poller()
+        async with filled.database.write() as connection:
+            await instances.update_instance(
+                connection, filled.newest, tags=tags, name=name, element_key=element
+            )
+    looks = [
+        (Wanted(1, 1), [1, 2, 3]),
+        (Wanted(None, 1), [1, 2, 3]),
+        (Wanted(1, 2), []),
+        (Wanted(1, 1, tags=["b"]), [1, 2]),
+        (Wanted(1, 1, tags=["b", "a"]), [1]),
+        (Wanted(1, 1, tags=['"b"']), []),
+        (Wanted(1, 1, search="E_X"), [1]),
+        (Wanted(1, 1, search="o%"), [2]),
+        (Wanted(1, 1, search="EGN"), [1, 3]),
+        (Wanted(1, 1, element_key="egnyte", search="3"), [3]),
+    ]
+    async with filled.database.read() as connection:
+        for wanted, ids in looks:
+            assert [row.id for row in await instances.find(connection, wanted, limit=9)] == ids, wanted
+            assert sum((await instances.count(connection, wanted)).values()) == len(ids)
+        page = await instances.find(connection, Wanted(1, 1), after_id=1, offset=1, limit=5)
+        assert [row.id for row in page] == [3]
+        assert await instances.count(connection, Wanted(1, 1)) == {"box": 1, "egnyte": 2}
+
+
+async def test_an_instance_may_bring_its_id_and_later_ones_are_above_it(filled: Filled) -> None:
+    await filled.poller()
+    for own, expected in ((500, 500), (None, 501), (400, 400), (None, 502)):
+        await filled.poller(instance_id=own)
+        assert filled.newest == expected
+    async with filled.database.read() as connection:
+        assert await instances.is_taken(connection, 400)
+        assert not await instances.is_taken(connection, 401)
+
+
+async def test_an_instance_is_changed_only_by_who_saw_it_last(filled: Filled) -> None:
+    await filled.poller()
+    async with filled.database.write() as connection:
+        values = {"name": "x", "updated_at": NOW + SOON}
+        assert await instances.change_instance(connection, 1, seen=NOW, **values)
+        assert not await instances.change_instance(connection, 1, seen=NOW, **values)
+        await instances.remove(connection, 1, now=NOW)
+        assert not await instances.change_instance(connection, 1, seen=NOW, **values)
+
+
+async def test_secrets_are_not_replaced_while_somebody_refreshes_them(filled: Filled) -> None:
+    await filled.poller()
+    async with filled.database.write() as connection:
+        await instances.insert_credential(connection, instance_id=1, account_id=1, sealed=b"1")
+        assert await instances.claim_refresh(connection, 1, version=1, fence=7, now=NOW, until=NOW + SOON)
+        assert not await instances.save_credential(connection, 1, version=1, sealed=b"2", free_at=NOW)
+        assert await instances.save_credential(connection, 1, version=1, sealed=b"2", free_at=NOW + SOON)
+
+
+async def test_a_poller_that_is_configured_is_taken_from_its_reader(filled: Filled) -> None:
+    await filled.poller()
+    (held,) = await filled.claim()
+    later = NOW + SOON
+    async with filled.database.write() as connection:
+        await pollers.configure(connection, 1, "events", due_at=later, interval_seconds=60.0, page_size=5)
+        assert not await pollers.finish(connection, lease_of(held), cursor="9", now=NOW, due_at=NOW)
+        await pollers.begin(connection, 1, at="5", instead_of="other")
+    (row,) = await filled.pollers_of(1)
+    assert (row.cursor, row.due_at, row.interval_seconds, row.page_size) == ("1", later, 60.0, 5)
+    async with filled.database.write() as connection:
+        await pollers.begin(connection, 1, at="5", instead_of="1")
+        await pollers.suspend(connection, 1)
+    (row,) = await filled.pollers_of(1)
+    assert (row.cursor, row.due_at) == ("5", None)
+    async with filled.database.write() as connection:
+        await pollers.resume(connection, 1, now=NOW)
+    (held,) = await filled.claim()
+    async with filled.database.write() as connection:
+        await pollers.suspend(connection, 1)
+        assert not await pollers.finish(connection, lease_of(held), cursor="9", now=NOW, due_at=NOW)
+        await pollers.remove(connection, 1, keep=["events"])
+    assert len(await filled.pollers_of(1)) == 1
+    async with filled.database.write() as connection:
+        await pollers.remove(connection, 1)
+    assert await filled.pollers_of(1) == []
+
+
+async def test_a_moved_subscription_takes_what_is_not_delivered_with_it(filled: Filled) -> None:
+    old, other = await filled.subscription(), await filled.subscription("http://b.example.com")
+    for number in (1, 2, 3, 4):
+        await filled.deliver(old, number)
+    await filled.deliver(other, 9)
+    (callback, _) = await filled.callbacks()
+    first = [settled(1, DeliveryStatus.DELIVERED), settled(2, DeliveryStatus.QUEUED)]
+    assert await filled.finish(lease_of(callback), *first)
+    (callback,) = await filled.callbacks()
+    async with filled.database.write() as connection:
+        target = await outbox.callback_id(connection, account_id=1, url="http://c.example.com")
+        await outbox.move(connection, old, target, now=NOW)
+    late = [settled(3, DeliveryStatus.DELIVERED), settled(4, DeliveryStatus.QUEUED)]
+    assert await filled.finish(lease_of(callback), *late, ended={old.id: "too late"})
+    rows = [await filled.one(Delivery, number) for number in (1, 2, 3, 4, 9)]
+    assert [row.status for row in rows] == ["delivered", "created", "delivered", "created", "created"]
+    assert [row.callback_id for row in rows] == [callback.id, target, target, target, other.callback_id]
+    subscription = await filled.one(Subscription, old.id)
+    assert (subscription.callback_id, subscription.active) == (target, True)
+    assert (await filled.one(Callback, target)).due_at == NOW
+    assert (await filled.one(Callback, callback.id)).due_at is None
 
 
 async def test_secrets_are_replaced_only_by_who_read_the_newest(filled: Filled) -> None:
