@@ -7,7 +7,8 @@ import json
 import resource
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -15,13 +16,15 @@ import uvicorn
 import uvloop
 from sqlalchemy.exc import DBAPIError
 
-from app import __version__, logs, registry, sealing, settings, tenants
+from app import __version__, importer, logs, registry, sealing, settings, tenants, users
 from app.clock import Clock
-from app.errors import SettingsError
+from app.errors import GatewayError, SettingsError
+from app.importer import Line, Outcome
 from app.main import create_app
 from app.runtime import open_database, open_runtime, open_sealer
 from app.settings import Settings
 from app.store import migrations
+from app.store.engine import Database
 from app.tenants import NewSecrets
 from app.workers import work as run_worker
 
@@ -34,16 +37,19 @@ cli = typer.Typer(
 )
 organization = typer.Typer(help="Organizations: the customers of this gateway.", no_args_is_help=True)
 cli.add_typer(organization, name="organization")
+user = typer.Typer(help="Users: who may call.", no_args_is_help=True)
+cli.add_typer(user, name="user")
 
 T = TypeVar("T")
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 
 
 def main() -> None:
-    """Runs the command; a mistake in the settings is one sentence on standard error, not a traceback."""
+    """Runs the command; a mistake in the settings or in what was asked for is one sentence on standard error,
+    not a traceback."""
     try:
         cli()
-    except SettingsError as error:
+    except GatewayError as error:
         print(f"gateway: {error.message}", file=sys.stderr)
         sys.exit(2)
 
@@ -89,6 +95,34 @@ def create_organization(
     """Create an organization with an account and a user, and print their secrets once."""
     wanted = _configured()
     _print_secrets(_run(_create_organization(wanted, name, email)), f"Organization '{name}' was created.")
+
+
+@user.command("password")
+def set_password(
+    email: str,
+    organization_id: Annotated[
+        int | None, typer.Option("--organization", help="Id of his organization, where several have him.")
+    ] = None,
+) -> None:
+    """Set a user's password, for `POST /authentication`: asked for, or read from standard input."""
+    wanted = _configured()
+    _run(_set_password(wanted, email, _password(), organization_id))
+    print(f"The password of '{email}' was set; his logins have ended.")
+
+
+@cli.command("import")
+def import_instances(
+    file: Annotated[typer.FileBinaryRead, typer.Argument(help="What GET /instances answered; - for a pipe.")],
+    account_id: Annotated[
+        int | None, typer.Option("--account", help="Id of the account, where there are several.")
+    ] = None,
+) -> None:
+    """Take over the instances of another service of this API. Run twice, it changes nothing."""
+    wanted = _configured()
+    lines = _run(_import(wanted, file.read(), account_id))
+    print(importer.as_text(lines), end="")
+    if any(line.outcome is Outcome.FAILED for line in lines):
+        sys.exit(1)
 
 
 @cli.command()
@@ -179,24 +213,27 @@ def _run(step: Coroutine[Any, Any, T]) -> T:
         raise SettingsError(f"the database of GATEWAY_DATABASE_URL cannot be used: {reason}") from error
 
 
+@asynccontextmanager
+async def _database(wanted: Settings) -> AsyncIterator[Database]:
+    database = open_database(wanted)
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
 async def _prepare(wanted: Settings) -> None:
     """The schema, and on an empty database the first organization."""
     await _ready_schema(wanted)
-    database = open_database(wanted)
-    try:
+    async with _database(wanted) as database:
         made = await tenants.create_first(database, now=Clock().now())
-    finally:
-        await database.close()
     if made:
         _print_secrets(made, "First start: an organization, an account and a user were created.")
 
 
 async def _migrate(wanted: Settings) -> None:
-    database = open_database(wanted)
-    try:
+    async with _database(wanted) as database:
         await migrations.upgrade(database)
-    finally:
-        await database.close()
 
 
 async def _ready_schema(wanted: Settings) -> None:
@@ -204,24 +241,41 @@ async def _ready_schema(wanted: Settings) -> None:
     if wanted.migrate_on_start:
         await _migrate(wanted)
         return
-    database = open_database(wanted)
-    try:
+    async with _database(wanted) as database:
         if not await migrations.is_current(database):
             raise SettingsError(
                 "the database has another schema than this version needs; run `gateway migrate`, "
                 "or set GATEWAY_MIGRATE_ON_START"
             )
-    finally:
-        await database.close()
 
 
 async def _create_organization(wanted: Settings, name: str, email: str) -> NewSecrets:
     await _ready_schema(wanted)
-    database = open_database(wanted)
-    try:
+    async with _database(wanted) as database:
         return await tenants.create_organization(database, name, email=email, now=Clock().now())
-    finally:
-        await database.close()
+
+
+async def _set_password(wanted: Settings, email: str, password: str, organization_id: int | None) -> None:
+    await _ready_schema(wanted)
+    async with _database(wanted) as database:
+        await users.set_password(
+            database, email, password, organization_id=organization_id, now=Clock().now()
+        )
+
+
+async def _import(wanted: Settings, text: bytes, account_id: int | None) -> list[Line]:
+    export = importer.read(text)
+    await _ready_schema(wanted)
+    async with open_runtime(wanted) as runtime:
+        caller = await importer.owner_of(runtime, account_id)
+        return await importer.take_over(runtime, caller, export)
+
+
+def _password() -> str:
+    """From whoever sits there, twice and unseen; or from the pipe."""
+    if sys.stdin.isatty():
+        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+    return sys.stdin.readline().rstrip("\r\n")
 
 
 async def _work(wanted: Settings) -> None:

@@ -7,6 +7,9 @@ import secrets
 import time
 from datetime import UTC, datetime
 
+LARGEST_ID = 2**63 - 1
+"""The largest id that both databases hold."""
+
 _EPOCH_MS = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp() * 1000)
 _COUNTER_BITS = 22  # leaves 41 bits of milliseconds: enough until 2093
 _counter = itertools.count(secrets.randbits(_COUNTER_BITS))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -73,6 +73,7 @@ async def provision(runtime: Runtime, caller: Caller, order: Order) -> Connected
     Raises BadRequest (what is missing or malformed), VendorRefused (with the vendor's words),
     VendorThrottled or VendorUnavailable; nothing is left behind then.
     """
+    order = replace(order, configuration=_without_covered_app(runtime, order))
     if order.external is ExternalAuthentication.INITIAL:
         return await _adopt_grant(runtime, caller, order)
     wanted = check(runtime, order)
@@ -86,6 +87,18 @@ async def provision(runtime: Runtime, caller: Caller, order: Order) -> Connected
             connection, runtime, caller, order, wanted, token_values(tokens), cursor=cursor, now=now
         )
     return await _announced(runtime, instance)
+
+
+def _without_covered_app(runtime: Runtime, order: Order) -> Mapping[str, str | None]:
+    """The configuration without the operator's app, where a client sends back what `oauth/url/default` has
+    shown of it."""
+    values, app = order.configuration, runtime.settings.oauth_apps.get(order.provider.key)
+    if app is None or values.get("oauth.api.secret") != configuration.MASK:
+        return values
+    if values.get("oauth.api.key") not in {None, configuration.MASK, app.key.get_secret_value()}:
+        return values
+    covered = {"oauth.api.key", "oauth.api.secret", "secret"}
+    return {key: value for key, value in values.items() if key not in covered}
 
 
 async def _adopt_grant(runtime: Runtime, caller: Caller, order: Order) -> Connected:

@@ -9,16 +9,34 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from app import __version__
-from app.api import documents, elements, instances, links, native, ops, problems
+from app import __version__, swagger
+from app.api import (
+    accounts,
+    authentication,
+    docs,
+    documents,
+    elements,
+    hubs,
+    instance_docs,
+    instances,
+    links,
+    native,
+    oauth,
+    ops,
+    organizations,
+    problems,
+    reference_page,
+    users,
+)
 from app.api.compression import Compression
+from app.api.contract import DescribedApi
 from app.api.deps import any_hub
 from app.api.requests import RequestLog
 from app.runtime import open_runtime
 from app.settings import Settings
 from app.workers import working
 
-BASE_PATH = "/elements/api-v2"
+BASE_PATH = swagger.BASE_PATH
 
 _EXPOSED = (  # word for word what Cloud Elements sent
     "Elements-Returned-Count",
@@ -44,12 +62,14 @@ def create_app(settings: Settings, *, with_workers: bool) -> FastAPI:
                 await stack.enter_async_context(working(app.state.runtime))
             yield
 
-    app = FastAPI(
+    app = DescribedApi(
         title="Elements Gateway",
         version=__version__,
         description="The Cloud Elements `instances` and `hubs/documents` API, self-hosted.",
         lifespan=lifespan,
         strict_content_type=False,
+        docs_url=None,
+        redoc_url=None,
     )
     app.add_middleware(Compression)
     app.add_middleware(
@@ -61,6 +81,7 @@ def create_app(settings: Settings, *, with_workers: bool) -> FastAPI:
     )
     app.add_middleware(RequestLog)
     problems.install(app)
+    reference_page.install(app)
     app.include_router(ops.router)
     for base in (BASE_PATH, ""):
         shown = base == BASE_PATH  # everything is documented once
@@ -79,5 +100,20 @@ def _flat(*routers: APIRouter) -> APIRouter:
     return together
 
 
-_PLATFORM = _flat(instances.together, *instances.one.routers, elements.router, links.router, native.router)
-_HUB = _flat(*documents.routers)
+_PLATFORM = _flat(
+    instances.together,  # with /accounts/instances, which is no account's id
+    *instance_docs.described.routers,
+    *instances.one.routers,
+    elements.router,
+    oauth.router,
+    oauth.proxy,
+    hubs.router,
+    links.router,
+    native.router,
+    authentication.router,
+    organizations.router,
+    accounts.router,
+    users.router,
+    docs.router,
+)
+_HUB = _flat(*documents.routers, docs.hub_objects)

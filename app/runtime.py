@@ -86,9 +86,7 @@ async def open_runtime(settings: Settings, clock: Clock | None = None) -> AsyncI
             registry=elements,
             vendors=vendors,
             egress=egress,
-            credentials=Credentials(
-                database, sealer, vendors, elements, clock, settings.oauth_apps
-            ),
+            credentials=Credentials(database, sealer, vendors, elements, clock, settings.oauth_apps),
             hints=Hints(_HINTS),
             sessions=Sessions(),
             wakeups=Wakeups(),

@@ -8,6 +8,7 @@ from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -40,6 +41,17 @@ def _plain_seconds(value: object) -> object:
 def _some_time(value: timedelta) -> timedelta:
     if value <= timedelta(0):
         raise ValueError("must be longer than 0 s")
+    return value
+
+
+def _beginning_of_urls(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or set(value) & set("@?#*\\ ") or not (value.isascii() and value.isprintable()):
+        raise ValueError("must begin with http:// or https:// and a host, without a user, query or fragment")
     return value
 
 
@@ -101,7 +113,7 @@ class Settings(BaseSettings):
         '`{"box": {"key": "..", "secret": "..", "callback_url": ".."}}`. '
         "Without `callback_url` it is this gateway's OAuth proxy.",
     )
-    oauth_proxy_targets: list[str] = Field(
+    oauth_proxy_targets: list[Annotated[str, AfterValidator(_beginning_of_urls)]] = Field(
         [],
         description="Beginnings of the URLs that the OAuth proxy may send codes to for callers without "
         'credentials, as JSON: `["https://app.example.com/"]`. Callers with a User and an Organization '

@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.errors import Unauthorized
-from app.store import instances, tenants
+from app.store import accounts, instances, tenants, users
 from app.store.engine import Database
 from app.store.tables import Instance, Role, SecretKind
 from app.store.tenants import Caller
@@ -53,10 +53,10 @@ async def create_first(database: Database, *, now: datetime) -> NewSecrets | Non
 async def _create(connection: AsyncConnection, name: str, email: str, now: datetime) -> NewSecrets:
     made = NewSecrets(organization=secrets.token_hex(16), user=new_token())
     organization_id = await tenants.insert_organization(connection, name=name, created_at=now)
-    account_id = await tenants.insert_account(
+    account_id = await accounts.insert_account(
         connection, organization_id=organization_id, name=name, created_at=now
     )
-    user_id = await tenants.insert_user(
+    user_id = await users.insert_user(
         connection,
         organization_id=organization_id,
         account_id=account_id,

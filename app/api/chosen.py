@@ -11,8 +11,8 @@ from fastapi import APIRouter, Depends, Path, Request
 from app import instances
 from app.api.bodies import JsonRoute
 from app.api.deps import AnyInstanceDep, CallerDep, RuntimeDep
-from app.api.paging import LARGEST_ID
 from app.api.problems import responses
+from app.ids import LARGEST_ID
 from app.instances import Connected
 
 HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])

@@ -17,7 +17,7 @@ from app.wire import documents as wire
 from app.wire.documents import FieldTemplateBody, FieldValuesBody
 
 templates = APIRouter(
-    route_class=JsonRoute, tags=["custom fields"], responses=responses(400, 401, 403, 405, 429, 502)
+    route_class=JsonRoute, tags=["custom fields"], responses=responses(400, 401, 403, 404, 405, 429, 502)
 )
 values = TwinRouter(Kind.FILE, tag="custom fields")
 

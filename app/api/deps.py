@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import Annotated
 
@@ -9,7 +10,8 @@ from fastapi import Depends, Path, Request, Security
 from fastapi.security import APIKeyHeader
 
 from app import tenants
-from app.errors import Forbidden
+from app.errors import Forbidden, Unauthorized
+from app.ids import LARGEST_ID
 from app.runtime import Runtime
 from app.store.tables import Instance
 from app.store.tenants import Caller
@@ -20,7 +22,7 @@ _scheme = APIKeyHeader(
     name="Authorization",
     scheme_name="CloudElements",
     description="`User <secret>, Organization <secret>` for the platform, "
-    "`User <secret>, Element <token>` for hubs.",
+    "`User <secret>, Element <token>` for hubs. `Bearer <token>` of a login stands for both secrets.",
     auto_error=False,
 )
 
@@ -81,7 +83,17 @@ async def any_hub(
     """Documents the hub of a path; the routes themselves do not ask for it."""
 
 
+async def _known_caller(request: Request, runtime: RuntimeDep) -> Caller | None:
+    with suppress(Unauthorized):
+        return await _caller(runtime, request.headers.get("authorization"))
+    return None
+
+
+AccountId = Annotated[int, Path(alias="id", ge=1, le=LARGEST_ID, description="Id of the account.")]
 CallerDep = Annotated[Caller, Depends(_caller)]
+KnownCallerDep = Annotated[Caller | None, Depends(_known_caller)]
+"""The caller if he proves who he is; None without a header, and with any other one."""
+
 AnyInstanceDep = Annotated[Instance, Depends(_any_instance)]
 """The instance of the Element token, also one that is disabled."""
 

@@ -24,7 +24,7 @@ from app.hubs.paths import normalised
 from app.upstream.reading import date
 from app.wire import dates
 from app.wire import documents as wire
-from app.wire.documents import CloudFileBody, CloudStorageBody, PongBody
+from app.wire.documents import CloudFileBody, CloudStorageBody, PongBody, ProfileBody
 
 account = APIRouter(
     route_class=JsonRoute, tags=["documents"], responses=responses(400, 401, 403, 405, 404, 429, 502)
@@ -40,7 +40,7 @@ async def ping(
     return PongBody(endpoint=instance.element_key, dateTime=dates.seconds(runtime.clock.now()))
 
 
-@account.get("/me", response_model=dict[str, Any])
+@account.get("/me", response_model=ProfileBody)
 async def me(hub: Annotated[DocumentsProvider, able(Power.ME)], answers: AnswersDep) -> Response:
     """Gets the user whose account is connected, in the vendor's words."""
     return answers.one(wire.profile(await hub.me()))

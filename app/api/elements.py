@@ -1,27 +1,70 @@
-"""/elements: the kinds of vendor, and where their OAuth begins. No authorization is needed."""
+"""/elements: the kinds of vendor that instances are made of. No authorization is needed."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Response
 
 from app.api.bodies import JsonRoute
+from app.api.chosen import KeyOrId
 from app.api.deps import RuntimeDep
+from app.api.paging import PagingDep
 from app.api.problems import responses
-from app.upstream import oauth
+from app.errors import NotFound
 from app.wire import elements
-from app.wire.elements import ConfigurableElementBody, ElementBody, OAuthUrlBody
+from app.wire.elements import (
+    AUTHENTICATION_TYPE,
+    ConfigurableElementBody,
+    ElementBody,
+    ElementConfigurationBody,
+    ElementMetadataBody,
+)
 
-router = APIRouter(route_class=JsonRoute, prefix="/elements", tags=["elements"])
+router = APIRouter(route_class=JsonRoute, prefix="/elements", tags=["elements"], responses=responses())
 
-KeyOrId = Annotated[str, Path(alias="keyOrId", description="Key or id of the element: `egnyte` or `4016`.")]
+Expand = Annotated[bool, Query(description="Accepted; everything that is known is always told.")]
 
 
-@router.get("", response_model_exclude_none=True, responses=responses())
-async def list_elements(runtime: RuntimeDep) -> list[ElementBody]:
+@router.get("", response_model_exclude_none=True, responses=responses(400))
+async def list_elements(
+    runtime: RuntimeDep,
+    paging: PagingDep,
+    abridged: Annotated[bool, Query(description="Leave out what is a list.")] = False,
+) -> list[ElementBody]:
     """Lists the elements that instances can be made of."""
-    return [elements.element(provider) for provider in runtime.registry.providers]
+    shown = paging.of_all(runtime.registry.providers)
+    return [elements.element(provider, abridged=abridged) for provider in shown]
+
+
+@router.get("/keys", responses=responses(400))
+async def list_element_keys(runtime: RuntimeDep, paging: PagingDep) -> list[str]:
+    """Lists the keys of the elements."""
+    return [provider.key for provider in paging.of_all(runtime.registry.providers)]
+
+
+@router.get("/metadata", response_model_exclude_none=True, responses=responses(400))
+async def list_element_metadata(
+    runtime: RuntimeDep, paging: PagingDep, expand: Expand = False
+) -> list[ElementMetadataBody]:
+    """Lists what can be expected of the elements: events, paging, bulk."""
+    numbered = list(enumerate(runtime.registry.providers, start=1))
+    return [elements.metadata(provider, order) for order, provider in paging.of_all(numbered)]
+
+
+@router.get("/images/{image:path}", response_class=Response, responses=responses(404))
+async def get_element_image(
+    runtime: RuntimeDep, image: Annotated[str, Path(description="The `image` of an element.")]
+) -> Response:
+    """Gets the image of an element, an SVG."""
+    for provider in runtime.registry.providers:
+        if image == elements.image_name(provider):
+            return Response(
+                elements.image(provider),
+                media_type="image/svg+xml",
+                headers={"Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"},
+            )
+    raise NotFound("No image found")
 
 
 @router.get("/{keyOrId}", response_model_exclude_none=True, responses=responses(404))
@@ -30,27 +73,54 @@ async def get_element(runtime: RuntimeDep, key_or_id: KeyOrId) -> ConfigurableEl
     return elements.configurable_element(runtime.registry.find(key_or_id))
 
 
-@router.get("/{keyOrId}/oauth/url", responses=responses(400, 404))
-async def get_oauth_url(
+@router.get("/{keyOrId}/metadata", response_model_exclude_none=True, responses=responses(400, 404))
+async def get_element_metadata(
+    runtime: RuntimeDep, key_or_id: KeyOrId, expand: Expand = False
+) -> ElementMetadataBody:
+    """Gets what can be expected of an element: events, paging, bulk."""
+    provider = runtime.registry.find(key_or_id)
+    return elements.metadata(provider, runtime.registry.providers.index(provider) + 1)
+
+
+@router.get("/{keyOrId}/configuration", response_model_exclude_none=True, responses=responses(404))
+async def list_element_configuration(
+    runtime: RuntimeDep, key_or_id: KeyOrId
+) -> list[ElementConfigurationBody]:
+    """Lists the configuration keys of an element."""
+    return elements.configuration_items(runtime.registry.find(key_or_id))
+
+
+@router.get("/{keyOrId}/configuration/{key}", response_model_exclude_none=True, responses=responses(404))
+async def get_element_configuration(
     runtime: RuntimeDep,
     key_or_id: KeyOrId,
-    api_key: Annotated[str, Query(alias="apiKey", min_length=1, description="Client id of your app.")],
-    callback_url: Annotated[str, Query(alias="callbackUrl", min_length=1, description="Its redirect URI.")],
-    api_secret: Annotated[str, Query(alias="apiSecret", description="Its secret; not used here.")] = "",
-    scope: Annotated[str | None, Query(description="Scopes instead of the usual ones.")] = None,
-    state: Annotated[str | None, Query(description="Comes back with the code.")] = None,
-    subdomain: Annotated[str | None, Query(description="The account's subdomain.")] = None,
-    site_address: Annotated[str | None, Query(alias="siteAddress", description="Same as subdomain.")] = None,
-) -> OAuthUrlBody:
-    """Answers the vendor's consent page for your app. Without a subdomain its place in the host is empty."""
+    key: Annotated[str, Path(description="Key or id of the item.")],
+) -> ElementConfigurationBody:
+    """Gets one configuration key of an element."""
+    for item in elements.configuration_items(runtime.registry.find(key_or_id)):
+        if key in {item.key, str(item.id)}:
+            return item
+    raise NotFound(f"No configuration with the key or id '{key[:100]}' found")
+
+
+@router.get("/{keyOrId}/authentication-types", responses=responses(404))
+async def list_authentication_types(runtime: RuntimeDep, key_or_id: KeyOrId) -> list[str]:
+    """Lists the ways in which accounts of an element are authenticated."""
+    return [elements.element(runtime.registry.find(key_or_id)).authenticationType]
+
+
+@router.get(
+    "/{keyOrId}/authentication-types/{type}/configurations",
+    response_model_exclude_none=True,
+    responses=responses(404),
+)
+async def list_authentication_configurations(
+    runtime: RuntimeDep,
+    key_or_id: KeyOrId,
+    kind: Annotated[str, Path(alias="type", description="`oauth2`")],
+) -> list[ElementConfigurationBody]:
+    """Lists the configuration keys that authenticate accounts of an element in one of these ways."""
     provider = runtime.registry.find(key_or_id)
-    account = {"subdomain": subdomain or site_address}
-    url = oauth.authorization_url(
-        provider.oauth,
-        runtime.registry.base_url(provider, account, provider.oauth.authorize_host),
-        client_id=api_key,
-        redirect_uri=callback_url,
-        state=state or provider.key,
-        scope=scope,
-    )
-    return OAuthUrlBody(element=provider.key, oauthUrl=url)
+    if kind != AUTHENTICATION_TYPE:
+        raise NotFound(f"No authentication type '{kind[:100]}' found")
+    return elements.authentication_items(provider)

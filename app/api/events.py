@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
 from app import ceql, documents
+from app.api.answers import AnswersDep
 from app.api.bodies import JsonRoute
 from app.api.deps import InstanceDep, RuntimeDep
 from app.api.problems import responses
+from app.api.targets import able
+from app.hubs.documents import Power
 from app.wire import events as wire
+from app.wire.events import EventBody
 
 router = APIRouter(route_class=JsonRoute, tags=["events"], responses=responses(400, 401, 403, 404, 429, 502))
 
@@ -30,11 +34,11 @@ EVENT_FIELDS = frozenset(
 )
 
 
-@router.get("/events")
+@router.get("/events", response_model=list[EventBody], dependencies=[able(Power.CHANGES)])
 async def list_events(
     runtime: RuntimeDep,
     instance: InstanceDep,
-    response: Response,
+    answers: AnswersDep,
     cursor: Annotated[
         str | None, Query(max_length=500, description="Where to start; `now` is the end of the stream.")
     ] = None,
@@ -43,8 +47,7 @@ async def list_events(
     ] = "",
     page_size: Annotated[int, Query(alias="pageSize", ge=1, description="Rows per page, at most.")] = 200,
     where: Annotated[str, Query(description="CEQL, e.g. event_date >= '2026-01-05T10:00:00Z'.")] = "",
-    raw: Annotated[bool, Query(description="Add the vendor's own event to each row.")] = False,
-) -> list[dict[str, Any]]:
+) -> Response:
     """Reads the account's stream of changes, the oldest first, without any memory of the gateway.
 
     Without a cursor it starts at the oldest event that the vendor still has. `Elements-Events-Cursor`
@@ -52,12 +55,11 @@ async def list_events(
     """
     matches = ceql.compile_where(where, EVENT_FIELDS) if where.strip() else None
     page = await documents.changes(runtime, instance, cursor=next_page or cursor, limit=page_size)
-    rows = [wire.row(change, raw=raw) for change in page.changes]
+    rows = [wire.row(change, raw=answers.raw) for change in page.changes]
     shown = [row for row in rows if matches is None or matches(row)]
-    response.headers["Elements-Returned-Count"] = str(len(shown))
-    response.headers["Elements-Events-Cursor"] = page.cursor
+    headers = {"Elements-Events-Cursor": page.cursor}
     if page.more:
-        response.headers["Elements-Next-Page-Token"] = page.cursor
+        headers["Elements-Next-Page-Token"] = page.cursor
     if page.gap:
-        response.headers["Elements-Error"] = "The vendor no longer has the events right behind this cursor"
-    return shown
+        headers["Elements-Error"] = "The vendor no longer has the events right behind this cursor"
+    return answers.many(shown, headers)

@@ -25,7 +25,7 @@ from app.wire import documents as wire
 from app.wire.documents import CloudFileBody, CloudLinkBody, CommentBody, RevisionBody
 
 uploads = APIRouter(
-    route_class=JsonRoute, tags=["files"], responses=responses(400, 401, 403, 405, 409, 415, 429, 502)
+    route_class=JsonRoute, tags=["files"], responses=responses(400, 401, 403, 404, 405, 409, 415, 429, 502)
 )
 files = TwinRouter(Kind.FILE, tag="files")
 

@@ -22,7 +22,7 @@ from app.wire import documents as wire
 from app.wire.documents import CloudFileBody, CloudLinkBody, CollaborationBody
 
 creation = APIRouter(
-    route_class=JsonRoute, tags=["folders"], responses=responses(400, 401, 403, 405, 409, 429, 502)
+    route_class=JsonRoute, tags=["folders"], responses=responses(400, 401, 403, 404, 405, 409, 429, 502)
 )
 folders = TwinRouter(Kind.FOLDER, tag="folders")
 

@@ -6,14 +6,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 
-from app import instances, updates
+from app import accounts, instances, updates
 from app.api.answers import done
 from app.api.bodies import JsonRoute
 from app.api.chosen import ChosenDep, ConnectedDep, InstanceRouter, KeyOrId
-from app.api.deps import CallerDep, RuntimeDep
-from app.api.paging import LARGEST_ID, PagingDep
+from app.api.deps import AccountId, CallerDep, RuntimeDep
+from app.api.paging import PagingDep
 from app.api.problems import responses
-from app.errors import BadRequest, Forbidden, NotFound
+from app.errors import BadRequest, NotFound
 from app.instances import Connected, Order
 from app.registry import Provider
 from app.runtime import Runtime
@@ -123,13 +123,13 @@ async def list_instances_of_accounts(
 async def list_instances_of_account(
     runtime: RuntimeDep,
     caller: CallerDep,
-    account_id: Annotated[int, Path(alias="id", ge=1, le=LARGEST_ID, description="Id of the account.")],
+    account_id: AccountId,
     search: SearchDep,
     paging: PagingDep,
 ) -> list[InstanceBody]:
     """Lists the instances of an account; of another one than the caller's, for an organization's
     administrator."""
-    await _check_sees(runtime, caller, account_id)
+    await accounts.get(runtime, caller, account_id)
     return await _page(runtime, search.wanted(caller, account_id), search, paging)
 
 
@@ -250,11 +250,3 @@ def _item(found: Connected, id_or_key: str) -> ConfigurationBody:
         if id_or_key in {str(item.id), item.key}:
             return item
     raise NotFound(f"No configuration with the id or key '{id_or_key[:100]}' found")
-
-
-async def _check_sees(runtime: Runtime, caller: Caller, account_id: int) -> None:
-    """Raises Forbidden for an account that the caller may not see."""
-    if account_id == caller.account_id:
-        return
-    if caller.role is not Role.ORGANIZATION:
-        raise Forbidden("Only an organization's administrator sees other accounts")

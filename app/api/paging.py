@@ -9,11 +9,11 @@ from typing import Annotated, TypeVar
 from fastapi import Depends, Query, Response
 
 from app.errors import BadRequest
+from app.ids import LARGEST_ID
 
 Row = TypeVar("Row")
 
 PAGE_SIZE = 200  # Cloud Elements' default, and the most that a page of the platform holds
-LARGEST_ID = 2**63 - 1
 
 PageQuery = Annotated[int, Query(alias="page", ge=1, description="Page, from 1.")]
 PageSizeQuery = Annotated[

@@ -138,6 +138,9 @@ class DispatchWorker:
             turn.accepted = True
             turn.settle(delivery, DeliveryStatus.DELIVERED, answer)
             return
+        if delivery.queue_failures and answer.status != _GONE:
+            turn.settle(delivery, DeliveryStatus.QUEUED, answer)
+            return
         match self._verdict(delivery.attempts + 1, answer):
             case Retry(delay):
                 turn.settle(delivery, DeliveryStatus.RETRY, answer, self._runtime.clock.now() + delay)

@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, bindparam, case, func, insert, or_, select, update
+from sqlalchemy import and_, bindparam, case, false, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import leases
 from app.store.leases import Lease
 from app.store.tables import (
+    FAILURE_POLICY,
+    Account,
     Callback,
     Delivery,
     DeliveryStatus,
+    FailurePolicy,
     Notification,
     Subscription,
     UtcDateTime,
@@ -25,6 +28,8 @@ from app.store.tables import (
 
 _callbacks, _subscriptions = table(Callback), table(Subscription)
 _notifications, _deliveries = table(Notification), table(Delivery)
+_accounts = table(Account)
+_failure_policy = _accounts.c.settings[FAILURE_POLICY].as_string()
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class Pending:
     body: bytes
     active: bool
     sealed: bytes | None
+    queue_failures: bool
 
 
 @dataclass(frozen=True)
@@ -77,12 +83,15 @@ async def seal_subscription(connection: AsyncConnection, subscription_id: int, s
     )
 
 
-async def subscriptions_of(connection: AsyncConnection, instance_id: int) -> list[Subscription]:
-    rows = await connection.execute(
-        select(_subscriptions)
-        .where(_subscriptions.c.instance_id == instance_id)
-        .order_by(_subscriptions.c.id)
-    )
+async def subscriptions_of(
+    connection: AsyncConnection, instance_id: int, *, lock: bool = False
+) -> list[Subscription]:
+    """The subscriptions of an instance. With `lock` they stay as they are until the end of the transaction:
+    a delivery that is written meanwhile can then not miss their move to another callback."""
+    statement = select(_subscriptions).where(_subscriptions.c.instance_id == instance_id)
+    if lock:
+        statement = statement.with_for_update(read=True)
+    rows = await connection.execute(statement.order_by(_subscriptions.c.id))
     return [Subscription(**row) for row in rows.mappings()]
 
 
@@ -178,9 +187,11 @@ async def pending(
             _notifications.c.body,
             _subscriptions.c.active,
             _subscriptions.c.sealed,
+            func.coalesce(_failure_policy == FailurePolicy.QUEUE, false()),
         )
         .join(_notifications, _notifications.c.id == _deliveries.c.notification_id)
         .join(_subscriptions, _subscriptions.c.id == _deliveries.c.subscription_id)
+        .outerjoin(_accounts, _accounts.c.id == _deliveries.c.account_id)
         .where(_deliveries.c.callback_id == callback_id, _deliveries.c.due_at <= now)
         .order_by(_deliveries.c.due_at, _deliveries.c.id)
         .limit(limit)

@@ -90,11 +90,25 @@ class Role(StrEnum):
 
 
 class SecretKind(StrEnum):
-    """An organization's and a user's secret prove a caller together, the token of a login does alone."""
+    """An organization's and a user's secret prove a caller together, the token of a login does alone. Pairs
+    that were asked for with a login prove as much as the others; only the newest of them stay."""
 
     ORGANIZATION = "organization"
+    ORGANIZATION_BY_LOGIN = "organization-by-login"
     USER = "user"
+    USER_BY_LOGIN = "user-by-login"
     LOGIN = "login"
+
+
+class FailurePolicy(StrEnum):
+    """What an account wants for notifications that its receivers did not take."""
+
+    RETRY = "retry"
+    QUEUE = "queue"
+
+
+FAILURE_POLICY = "notification.webhook.failure.policy"
+"""The setting of an account that holds its FailurePolicy."""
 
 
 class Organization(SQLModel, table=True):

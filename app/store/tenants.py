@@ -1,4 +1,4 @@
-"""Organizations, accounts, users, and the secrets that prove them."""
+"""Organizations, callers, and the secrets that prove them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, insert, or_, select, text
+from sqlalchemy import ColumnElement, delete, func, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store.tables import Account, Organization, Role, Secret, SecretKind, User, table
+from app.store.tables import Organization, Role, Secret, SecretKind, User, table
 
-_organizations, _accounts, _users = table(Organization), table(Account), table(User)
-_secrets = table(Secret)
+_organizations, _users, _secrets = table(Organization), table(User), table(Secret)
+
+_PROOFS = {
+    SecretKind.ORGANIZATION: (SecretKind.ORGANIZATION, SecretKind.ORGANIZATION_BY_LOGIN),
+    SecretKind.USER: (SecretKind.USER, SecretKind.USER_BY_LOGIN),
+    SecretKind.LOGIN: (SecretKind.LOGIN,),
+}
+"""The kinds of secrets that prove as much as one of this kind."""
 
 
 @dataclass(frozen=True)
@@ -37,21 +43,63 @@ async def lock_if_empty(connection: AsyncConnection) -> bool:
 
 async def insert_organization(connection: AsyncConnection, **values: Any) -> int:
     """Writes an organization and answers its id."""
-    return await _insert(connection, _organizations, values)
+    done = await connection.execute(insert(_organizations).values(**values))
+    return int(done.inserted_primary_key[0])  # type: ignore[index]
 
 
-async def insert_account(connection: AsyncConnection, **values: Any) -> int:
-    """Writes an account and answers its id."""
-    return await _insert(connection, _accounts, {"settings": {}, "updated_at": values["created_at"]} | values)
+async def organization(connection: AsyncConnection, organization_id: int) -> Organization:
+    """The organization of a caller, which is always there."""
+    rows = await connection.execute(select(_organizations).where(_organizations.c.id == organization_id))
+    return Organization(**rows.mappings().one())
 
 
-async def insert_user(connection: AsyncConnection, **values: Any) -> int:
-    """Writes a user and answers his id."""
-    return await _insert(connection, _users, {"active": True, "updated_at": values["created_at"]} | values)
+async def lock_organization(connection: AsyncConnection, organization_id: int) -> None:
+    """Lets changes to the users and accounts of an organization take turns: what one of them has checked
+    holds until it is written."""
+    statement = select(_organizations.c.id).where(_organizations.c.id == organization_id)
+    await connection.execute(statement.with_for_update(key_share=True))
 
 
 async def insert_secret(connection: AsyncConnection, **values: Any) -> None:
-    await _insert(connection, _secrets, values)
+    await connection.execute(insert(_secrets).values(**values))
+
+
+async def end_organization_secrets(
+    connection: AsyncConnection, organization_id: int, *, at: datetime, now: datetime
+) -> None:
+    """Lets no secret of the organization work after `at`."""
+    of_organization = _secrets.c.organization_id == organization_id
+    await _end(connection, SecretKind.ORGANIZATION, of_organization, at=at, now=now)
+
+
+async def end_user_secrets(connection: AsyncConnection, user_id: int, *, at: datetime, now: datetime) -> None:
+    """Lets no secret of the user work after `at`; his logins are not meant."""
+    await _end(connection, SecretKind.USER, _secrets.c.user_id == user_id, at=at, now=now)
+
+
+async def end_logins(connection: AsyncConnection, user_id: int) -> None:
+    """Ends every login of a user."""
+    of_user = (_secrets.c.user_id == user_id, _secrets.c.kind == SecretKind.LOGIN)
+    await connection.execute(delete(_secrets).where(*of_user))
+
+
+async def end_login(connection: AsyncConnection, secret_hash: str) -> None:
+    """Ends the login whose token has this hash."""
+    same = (_secrets.c.hash == secret_hash, _secrets.c.kind == SecretKind.LOGIN)
+    await connection.execute(delete(_secrets).where(*same))
+
+
+async def forget_ended(connection: AsyncConnection, user_id: int, *, now: datetime) -> None:
+    """Deletes what no longer works of a user's secrets and logins."""
+    ended = (_secrets.c.user_id == user_id, _secrets.c.expires_at <= now)
+    await connection.execute(delete(_secrets).where(*ended))
+
+
+async def keep_newest(connection: AsyncConnection, user_id: int, kind: SecretKind, *, count: int) -> None:
+    """Deletes a user's secrets of this kind, but for the newest `count`."""
+    same = (_secrets.c.user_id == user_id, _secrets.c.kind == kind)
+    newest = select(_secrets.c.id).where(*same).order_by(_secrets.c.id.desc()).limit(count)
+    await connection.execute(delete(_secrets).where(*same, _secrets.c.id.not_in(newest)))
 
 
 async def caller_by_secret(
@@ -89,9 +137,14 @@ async def organization_by_secret(
 
 def _valid(kind: SecretKind, secret_hash: str, now: datetime) -> list[ColumnElement[bool]]:
     living = or_(_secrets.c.expires_at.is_(None), _secrets.c.expires_at > now)
-    return [_secrets.c.hash == secret_hash, _secrets.c.kind == kind, living]
+    return [_secrets.c.hash == secret_hash, _secrets.c.kind.in_(_PROOFS[kind]), living]
 
 
-async def _insert(connection: AsyncConnection, rows: Any, values: dict[str, Any]) -> int:
-    done = await connection.execute(insert(rows).values(**values))
-    return int(done.inserted_primary_key[0])  # type: ignore[index]
+async def _end(
+    connection: AsyncConnection, kind: SecretKind, owned: ColumnElement[bool], *, at: datetime, now: datetime
+) -> None:
+    """Shortens lives and never lengthens one; what ends now is gone."""
+    meant = (owned, _secrets.c.kind.in_(_PROOFS[kind]))
+    later = or_(_secrets.c.expires_at.is_(None), _secrets.c.expires_at > at)
+    await connection.execute(update(_secrets).where(*meant, later).values(expires_at=at))
+    await connection.execute(delete(_secrets).where(*meant, _secrets.c.expires_at <= now))

@@ -102,6 +102,17 @@ class CloudStorageBody(BaseModel):
     used: int | None = None
 
 
+class ProfileBody(BaseModel):
+    """The user whose account is connected: what all vendors know of him, beside the vendor's own fields."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    name: str | None = None
+    login: str | None = None
+    email: str | None = None
+
+
 class PongBody(BaseModel):
     """The vendor answered and accepts the account's token."""
 

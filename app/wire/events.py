@@ -4,8 +4,50 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from app.hubs.documents import Change
 from app.wire import dates
+
+
+class ActorBody(BaseModel):
+    """Who made a change, as far as the vendor tells."""
+
+    id: str | None = None
+    name: str | None = None
+
+
+class EventBody(BaseModel):
+    """One change. Fields that the vendor says nothing about are left out."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "event_id": "7735",
+                "event_type": "CREATED",
+                "event_object_type": "file",
+                "event_object_id": "0d6c9f5a-2b1e-4d0c-8e57-5f6f3f1b9a11",
+                "event_date": "2026-01-05T10:00:00.000Z",
+                "path": "/Shared/report.pdf",
+                "name": "report.pdf",
+                "actor": {"id": "12", "name": "jsmith"},
+                "change": "create",
+            }
+        }
+    )
+
+    event_id: str
+    event_type: str
+    event_object_type: str
+    event_object_id: str
+    event_date: str
+    path: str | None = None
+    previousPath: str | None = None
+    name: str | None = None
+    parentObjectId: str | None = None
+    actor: ActorBody | None = None
+    change: str
+    raw: dict[str, Any] | None = None
 
 
 def row(change: Change, *, raw: bool) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from pydantic import (
 
 from app import configuration
 from app.credentials import Secrets
+from app.ids import LARGEST_ID
 from app.registry import Provider
 from app.store.tables import ExternalAuthentication, Instance, Poller, User
 from app.wire import dates, elements
@@ -124,7 +125,7 @@ class InstanceUpdate(_Body):
 class ExportedInstance(_Body):
     """An instance as another service of this API answered it. Of what it has forgotten, nothing is missed."""
 
-    id: int | None = Field(None, ge=1, le=2**63 - 1)
+    id: int | None = Field(None, ge=1, le=LARGEST_ID)
     element: ElementReference = ElementReference()
     elementId: int | None = None
     name: Words = ""
@@ -215,12 +216,12 @@ class PollerBody(BaseModel):
     """How the polling of one resource fares; the gateway's own addition to Cloud Elements' instance."""
 
     resource: str
-    lastPollDate: str | None
-    nextPollDate: str | None
+    lastPollDate: str | None = None
+    nextPollDate: str | None = None
     failures: int
-    error: str | None
-    errorDate: str | None
-    gap: GapBody | None
+    error: str | None = None
+    errorDate: str | None = None
+    gap: GapBody | None = None
 
 
 class InstanceBody(BaseModel):
@@ -239,7 +240,7 @@ class InstanceBody(BaseModel):
     disabled: bool
     maxCacheSize: int = 0
     cacheTimeToLive: int = 0
-    configuration: dict[str, str | None] | None
+    configuration: dict[str, str | None] | None = None
     eventsEnabled: bool
     traceLoggingEnabled: bool = False
     cachingEnabled: bool = False

@@ -125,8 +125,8 @@ async def test_an_element_has_its_own_instances_with_all_verbs(
         assert answer.json()["name"] == name
     foreign = f"{base}/{three[1]}"
     for method in ("GET", "PUT", "PATCH", "DELETE"):
-        body = {"json": {}} if method in {"PUT", "PATCH"} else {}
-        answer = await gateway.http.request(method, foreign, headers=gateway.platform, **body)  # type: ignore[arg-type]
+        body: dict[str, Any] = {"json": {}} if method in {"PUT", "PATCH"} else {}
+        answer = await gateway.http.request(method, foreign, headers=gateway.platform, **body)
         assert answer.status_code == 404
     assert (await gateway.http.delete(one, headers=gateway.platform)).status_code == 200
     assert (await gateway.http.get(one, headers=gateway.platform)).status_code == 404
@@ -161,8 +161,8 @@ async def test_an_instance_can_be_named_by_its_token_alone(gateway: Gateway, thr
 
 async def test_without_a_token_an_instance_has_to_be_named(gateway: Gateway) -> None:
     for method, path in (("DELETE", "/instances"), ("PUT", "/instances/enabled"), ("PATCH", "/instances")):
-        body = {"json": {}} if method == "PATCH" else {}
-        answer = await gateway.http.request(method, path, headers=gateway.platform, **body)  # type: ignore[arg-type]
+        body: dict[str, Any] = {"json": {}} if method == "PATCH" else {}
+        answer = await gateway.http.request(method, path, headers=gateway.platform, **body)
         assert (answer.status_code, "Element token" in answer.json()["message"]) == (401, True)
 
 

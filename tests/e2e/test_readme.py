@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
+import os
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +22,7 @@ ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 SNIPPETS = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-COMMANDS = [line for block in BLOCKS for line in block.splitlines() if line.startswith(("gateway", "make"))]
+COMMANDS = [line for block in BLOCKS for line in block.splitlines() if re.search(r"\b(gateway|make) ", line)]
 
 
 @pytest.fixture
@@ -38,9 +41,15 @@ def test_a_make_target_of_the_readme_exists(line: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
+def test_every_command_of_the_readme_is_run_here() -> None:
+    assert all(line.startswith(("make ", "gateway ", "echo ")) for line in COMMANDS)
+
+
 @pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("gateway")])
 def test_a_gateway_command_of_the_readme_runs(home: House, line: str) -> None:
     words = shlex.split(line, comments=True)[1:]
+    if words[0] == "import":
+        prepare(home)
     assert (Path(sys.executable).parent / "gateway").is_file(), "the console script is not installed"
     if words[0] == "serve":
         assert home.serve(*words[1:]).stop() == 0
@@ -50,6 +59,22 @@ def test_a_gateway_command_of_the_readme_runs(home: House, line: str) -> None:
         eventually(lambda: "worker started" in process.said(), "worker started")
         assert process.stop() == 0
     assert process.process.wait(30) == 0, process.said()
+
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("echo")])
+def test_a_pipe_of_the_readme_runs(home: House, line: str) -> None:
+    prepare(home)
+    scripts = Path(sys.executable).parent
+    environment = os.environ | home.settings | {"PATH": f"{scripts}:{os.environ['PATH']}"}
+    command = ["bash", "-o", "pipefail", "-c", line]
+    subprocess.run(command, cwd=home.folder, env=environment, check=True, timeout=30)
+
+
+def prepare(home: House) -> None:
+    """An organization, and what another service answered."""
+    assert home.start("organization", "create", "Test").process.wait(30) == 0
+    export = [{"id": 427236, "name": "Acme files", "element": {"key": "egnyte"}, "token": "t"}]
+    (home.folder / "instances.json").write_text(json.dumps(export))
 
 
 def test_the_snippet_tells_a_genuine_notification_from_a_forged_one() -> None:

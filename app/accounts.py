@@ -1,0 +1,146 @@
+"""Accounts: what separates the customers of one organization, with their settings."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app import roles
+from app.errors import BadRequest, Conflict, NotFound
+from app.runtime import Runtime
+from app.store import accounts, tenants
+from app.store.tables import FAILURE_POLICY, Account, FailurePolicy, Role
+from app.store.tenants import Caller
+
+_SETTINGS_LIMIT = 100  # keys
+_DEFAULTS = {FAILURE_POLICY: str(FailurePolicy.RETRY)}
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Found:
+    """An account, and whether it is the organization's default one: the first."""
+
+    account: Account
+    default: bool
+
+
+async def find(runtime: Runtime, caller: Caller, *, after_id: int, offset: int, limit: int) -> list[Found]:
+    """At most `limit` of the accounts that the caller may see, by id, from number `offset` on."""
+    async with runtime.database.read() as connection:
+        default = await accounts.first(connection, caller.organization_id)
+        if caller.role is Role.ORGANIZATION:
+            rows = await accounts.find(
+                connection, caller.organization_id, after_id=after_id, offset=offset, limit=limit
+            )
+        else:
+            own = await _get(connection, caller, caller.account_id)
+            rows = [own] if not offset and own.id > after_id else []
+    return [Found(row, row.id == default) for row in rows]
+
+
+async def count(runtime: Runtime, caller: Caller) -> int:
+    """How many accounts the caller may see."""
+    if caller.role is not Role.ORGANIZATION:
+        return 1
+    async with runtime.database.read() as connection:
+        return await accounts.count(connection, caller.organization_id)
+
+
+async def get(runtime: Runtime, caller: Caller, account_id: int) -> Found:
+    """Raises NotFound for an account that does not exist, was deleted or is another organization's, and
+    Forbidden for one that the caller may not see."""
+    async with runtime.database.read() as connection:
+        return await _found(connection, await _get(connection, caller, account_id))
+
+
+async def create(runtime: Runtime, caller: Caller, values: Mapping[str, Any]) -> Found:
+    """Raises Forbidden for who does not manage the organization."""
+    roles.require(caller, Role.ORGANIZATION)
+    now = runtime.clock.now()
+    async with runtime.database.write() as connection:
+        account_id = await accounts.insert_account(
+            connection, organization_id=caller.organization_id, created_at=now, **values
+        )
+        made = await _found(connection, await _get(connection, caller, account_id))
+    log.info("account created", extra={"account": account_id})
+    return made
+
+
+async def change(runtime: Runtime, caller: Caller, account_id: int, values: Mapping[str, Any]) -> Found:
+    """Writes values. Raises what `get` raises, and Forbidden for who does not manage the organization."""
+    async with runtime.database.write() as connection:
+        await _get(connection, caller, account_id, lock=True)
+        roles.require(caller, Role.ORGANIZATION)
+        await accounts.change(connection, account_id, **values, updated_at=runtime.clock.now())
+        changed = await _found(connection, await _get(connection, caller, account_id))
+    log.info("account changed", extra={"account": account_id})
+    return changed
+
+
+async def remove(runtime: Runtime, caller: Caller, account_id: int) -> None:
+    """Ends an account with its users and instances. Raises what `change` raises, and Conflict for the
+    organization's last account and for the caller's own."""
+    async with runtime.database.write() as connection:
+        await tenants.lock_organization(connection, caller.organization_id)
+        await _get(connection, caller, account_id, lock=True)
+        roles.require(caller, Role.ORGANIZATION)
+        if await accounts.count(connection, caller.organization_id) == 1:
+            raise Conflict("An organization's last account cannot be deleted")
+        if account_id == caller.account_id:
+            raise Conflict("You cannot delete your own account")
+        await accounts.remove(connection, account_id, now=runtime.clock.now())
+    runtime.sessions.clear()
+    log.info("account deleted", extra={"account": account_id})
+
+
+async def settings(runtime: Runtime, caller: Caller, account_id: int) -> dict[str, str]:
+    """An account's settings, with the defaults of those that are not set. Raises what `get` raises."""
+    async with runtime.database.read() as connection:
+        return _DEFAULTS | (await _get(connection, caller, account_id)).settings
+
+
+async def change_settings(
+    runtime: Runtime, caller: Caller, account_id: int, given: Mapping[str, str | None]
+) -> dict[str, str]:
+    """Sets what is given, and what is given as None back to its default; all others stay.
+
+    Raises BadRequest for a value that a setting does not take, what `get` raises, and Forbidden for a
+    `user`.
+    """
+    _check_policy(given)
+    async with runtime.database.write() as connection:
+        account = await _get(connection, caller, account_id, lock=True)
+        roles.require(caller, Role.ACCOUNT)
+        merged = {**account.settings, **given}
+        kept = {key: value for key, value in merged.items() if value is not None}
+        if len(kept) > _SETTINGS_LIMIT:
+            raise BadRequest(f"settings: an account has at most {_SETTINGS_LIMIT} of them")
+        await accounts.change(connection, account_id, settings=kept, updated_at=runtime.clock.now())
+    log.info("account settings changed", extra={"account": account_id})
+    return _DEFAULTS | kept
+
+
+def _check_policy(given: Mapping[str, str | None]) -> None:
+    policy = given.get(FAILURE_POLICY)
+    if policy is not None and policy not in set(FailurePolicy):
+        raise BadRequest(f"{FAILURE_POLICY}: {policy[:40]!r} is neither 'retry' nor 'queue'")
+
+
+async def _get(
+    connection: AsyncConnection, caller: Caller, account_id: int, *, lock: bool = False
+) -> Account:
+    found = await accounts.by_id(connection, account_id, caller.organization_id, lock=lock)
+    if found is None:
+        raise NotFound(f"No account with the id {account_id} found")
+    roles.check_account(caller, account_id)
+    return found
+
+
+async def _found(connection: AsyncConnection, account: Account) -> Found:
+    return Found(account, account.id == await accounts.first(connection, account.organization_id))

@@ -1,0 +1,229 @@
+"""Users: who calls, what he may do, and the change of his password and of his secret."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app import passwords, roles
+from app.errors import BadRequest, Conflict, Forbidden, NotFound
+from app.ids import LARGEST_ID
+from app.runtime import Runtime
+from app.store import accounts, tenants, users
+from app.store.engine import Database
+from app.store.tables import Role, SecretKind, User
+from app.store.tenants import Caller
+from app.store.users import Wanted
+from app.tenants import digest, new_token
+
+PASSWORD_LENGTHS = (8, 1000)  # characters
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a user is to be. None stays as it is."""
+
+    email: str | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+    role: Role | None = None
+    active: bool | None = None
+    password: str | None = field(default=None, repr=False)
+
+    def values(self, password_hash: str | None) -> dict[str, Any]:
+        """The columns that it writes."""
+        named = {
+            "email": self.email,
+            "first_name": self.first_name,
+            "last_name": self.last_name,
+            "role": self.role,
+            "active": self.active,
+            "password_hash": password_hash,
+        }
+        return {key: value for key, value in named.items() if value is not None}
+
+
+def visible(caller: Caller) -> Wanted:
+    """The users that a caller may see: himself, those of his account, or those of his organization."""
+    match caller.role:
+        case Role.ORGANIZATION:
+            return Wanted(caller.organization_id)
+        case Role.ACCOUNT:
+            return Wanted(caller.organization_id, caller.account_id)
+        case Role.USER:
+            return Wanted(caller.organization_id, caller.account_id, caller.user_id)
+
+
+async def find(runtime: Runtime, wanted: Wanted, *, after_id: int, offset: int, limit: int) -> list[User]:
+    """At most `limit` of the wanted users, by id, from number `offset` on."""
+    async with runtime.database.read() as connection:
+        return await users.find(connection, wanted, after_id=after_id, offset=offset, limit=limit)
+
+
+async def count(runtime: Runtime, wanted: Wanted) -> int:
+    async with runtime.database.read() as connection:
+        return await users.count(connection, wanted)
+
+
+async def get(runtime: Runtime, caller: Caller, name: str) -> User:
+    """The user with this id or address; `me` is the caller. Raises NotFound for one who does not exist, was
+    deleted or is another organization's, and Forbidden for one whom the caller may not see."""
+    async with runtime.database.read() as connection:
+        return await _get(connection, caller, name)
+
+
+async def create(runtime: Runtime, caller: Caller, account_id: int, wish: Wish) -> tuple[User, str]:
+    """The new user of an account, and his secret.
+
+    Raises NotFound or Forbidden for the account, Forbidden for a caller who does not manage it or for a
+    role above his own, and Conflict when the organization has a user with this address.
+    """
+    roles.require(caller, Role.ACCOUNT)
+    role = wish.role or Role.USER
+    roles.check_grant(caller, role)
+    password_hash = await passwords.hashed(wish.password) if wish.password else None
+    secret, now = new_token(), runtime.clock.now()
+    async with runtime.database.write() as connection:
+        await tenants.lock_organization(connection, caller.organization_id)
+        if await accounts.by_id(connection, account_id, caller.organization_id, lock=True) is None:
+            raise NotFound(f"No account with the id {account_id} found")
+        roles.check_account(caller, account_id)
+        await _check_email(connection, caller, wish.email or "")
+        owner = {"organization_id": caller.organization_id, "account_id": account_id}
+        values = {"role": role} | wish.values(password_hash)
+        user_id = await users.insert_user(connection, created_at=now, **owner, **values)
+        await _insert_secret(connection, caller.organization_id, user_id, secret, now)
+        made = await _get(connection, caller, str(user_id))
+    log.info("user created", extra={"user": user_id})
+    return made, secret
+
+
+async def change(runtime: Runtime, caller: Caller, name: str, wish: Wish) -> User:
+    """Changes a user. A new password, and a user who is not active any more, end his logins.
+
+    Raises what `get` raises, Forbidden for what is not the caller's to change, and Conflict for an address
+    that somebody else has, or when nobody could manage the organization then.
+    """
+    await get(runtime, caller, name)
+    password_hash = await passwords.hashed(wish.password) if wish.password else None
+    now = runtime.clock.now()
+    async with runtime.database.write() as connection:
+        await tenants.lock_organization(connection, caller.organization_id)
+        user = await _get(connection, caller, name)
+        _check_may_change(caller, user, wish)
+        await _check_administrator(connection, user, wish)
+        if wish.email is not None and wish.email != user.email:
+            await _check_email(connection, caller, wish.email)
+        await users.change(connection, user.id, **wish.values(password_hash), updated_at=now)
+        if password_hash or wish.active is False:
+            await tenants.end_logins(connection, user.id)
+        changed = await _get(connection, caller, str(user.id))
+    runtime.sessions.clear()
+    log.info("user changed", extra={"user": user.id})
+    return changed
+
+
+async def remove(runtime: Runtime, caller: Caller, name: str) -> None:
+    """Ends a user and his secrets. Raises what `get` raises, Forbidden for one whom the caller does not
+    manage, and Conflict for the last one who manages the organization."""
+    async with runtime.database.write() as connection:
+        await tenants.lock_organization(connection, caller.organization_id)
+        user = await _get(connection, caller, name)
+        roles.check_manages(caller, user)
+        await _check_administrator(connection, user, Wish(active=False))
+        await users.remove(connection, user.id, now=runtime.clock.now())
+    runtime.sessions.clear()
+    log.info("user deleted", extra={"user": user.id})
+
+
+async def new_secret(runtime: Runtime, caller: Caller, name: str, *, overlap: timedelta) -> str:
+    """A secret in the place of all that the user has; those work for `overlap` more. His logins stay.
+    Raises what `get` raises, and Forbidden for one whom the caller neither is nor manages."""
+    secret, now = new_token(), runtime.clock.now()
+    async with runtime.database.write() as connection:
+        await tenants.lock_organization(connection, caller.organization_id)
+        user = await _get(connection, caller, name)
+        if user.id != caller.user_id:
+            roles.check_manages(caller, user)
+        await tenants.end_user_secrets(connection, user.id, at=now + overlap, now=now)
+        await _insert_secret(connection, user.organization_id, user.id, secret, now)
+    runtime.sessions.clear()
+    log.info("user secret changed", extra={"user": user.id})
+    return secret
+
+
+async def set_password(
+    database: Database, email: str, password: str, *, organization_id: int | None, now: datetime
+) -> None:
+    """What the operator does for a user who has no password. Raises BadRequest for one that is too short or
+    too long, NotFound, and Conflict when several organizations have a user with this address."""
+    shortest, longest = PASSWORD_LENGTHS
+    if not shortest <= len(password) <= longest:
+        raise BadRequest(f"the password must have {shortest} to {longest} characters")
+    password_hash = await passwords.hashed(password)
+    async with database.write() as connection:
+        found = await users.anywhere(connection, email.strip().lower())
+        found = [user for user in found if organization_id in {None, user.organization_id}]
+        if not found:
+            raise NotFound(f"No user with the address '{email}' found")
+        if len(found) > 1:
+            known = ", ".join(str(user.organization_id) for user in found)
+            raise Conflict(f"'{email}' is a user of the organizations {known}: name one of them")
+        await users.change(connection, found[0].id, password_hash=password_hash, updated_at=now)
+        await tenants.end_logins(connection, found[0].id)
+
+
+async def _get(connection: AsyncConnection, caller: Caller, name: str) -> User:
+    if name == "me":
+        name = str(caller.user_id)
+    if name.isascii() and name.isdecimal():
+        found = await users.by_id(connection, min(int(name), LARGEST_ID), caller.organization_id)
+    else:
+        found = await users.by_email(connection, name.lower(), caller.organization_id)
+    if found is None:
+        raise NotFound(f"No user with the id or address '{name}' found")
+    roles.check_sees(caller, found)
+    return found
+
+
+def _check_may_change(caller: Caller, user: User, wish: Wish) -> None:
+    """Clients send back all that they were shown: what is as it was is no change."""
+    if user.id != caller.user_id:
+        roles.check_manages(caller, user)
+    elif caller.role is Role.USER and wish.active not in {None, user.active}:
+        raise Forbidden("active: is not yours to change")
+    if wish.role is None or wish.role == user.role:
+        return
+    if caller.role is Role.USER:
+        raise Forbidden("roles: are not yours to change")
+    roles.check_grant(caller, wish.role)
+
+
+async def _check_administrator(connection: AsyncConnection, user: User, wish: Wish) -> None:
+    stays = wish.active is not False and wish.role in {None, Role.ORGANIZATION}
+    if not stays and await users.is_last_administrator(connection, user):
+        raise Conflict("The organization's last active 'org-admin' has to stay one")
+
+
+async def _check_email(connection: AsyncConnection, caller: Caller, email: str) -> None:
+    if await users.by_email(connection, email, caller.organization_id):
+        raise Conflict(f"emailAddress: there is a user with the address '{email}' already")
+
+
+async def _insert_secret(
+    connection: AsyncConnection, organization_id: int, user_id: int, secret: str, now: datetime
+) -> None:
+    await tenants.insert_secret(
+        connection,
+        kind=SecretKind.USER,
+        organization_id=organization_id,
+        user_id=user_id,
+        hash=digest(secret),
+        created_at=now,
+    )
