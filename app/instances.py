@@ -18,7 +18,7 @@ from app.errors import GatewayError, NotFound
 from app.hubs.documents import NEWEST
 from app.registry import Provider
 from app.runtime import Runtime
-from app.store import instances, pollers
+from app.store import accounts, instances, pollers
 from app.store.instances import Wanted
 from app.store.tables import ExternalAuthentication, Instance, Poller, User
 from app.store.tenants import Caller
@@ -245,7 +245,10 @@ async def store(
     now: datetime,
     kept: Kept | None = None,
 ) -> Instance:
-    """Writes an instance, its sealed secrets, and what watches it."""
+    """Writes an instance, its sealed secrets, and what watches it. Raises NotFound for an account that was
+    deleted meanwhile."""
+    if not await accounts.hold(connection, caller.account_id):
+        raise NotFound(f"No account with the id {caller.account_id} found")
     plain, secret = split(order.configuration)
     secrets = Secrets(token=(kept and kept.token) or new_token(), values=secret | dict(tokens))
     values: dict[str, Any] = {

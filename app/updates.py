@@ -23,7 +23,7 @@ from app.store.tables import ExternalAuthentication, Instance
 from app.upstream.oauth import Tokens
 
 _LOOK_AGAIN = 0.1  # seconds, while somebody else changes the same instance or refreshes its tokens
-_LONGEST_WAIT = 60  # seconds; longer than the lease of a refresh
+_LOOKS = 600  # a minute's worth of them: longer than the lease of a refresh
 
 log = logging.getLogger(__name__)
 
@@ -67,13 +67,10 @@ async def update(runtime: Runtime, account_id: int, instance_id: int, wish: Upda
     """Changes an instance; its id and its token stay. A new code authenticates it again. What concerns its
     events counts from the next poll on, which is due at once.
 
-    Raises what `instances.provision` and `instances.get` raise; nothing has changed then.
+    Raises what `instances.provision` and `instances.get` raise, and Conflict where others keep changing it;
+    nothing has changed then.
     """
-    try:
-        async with asyncio.timeout(_LONGEST_WAIT):
-            await _update(runtime, account_id, instance_id, wish)
-    except TimeoutError:
-        raise Conflict("The instance is being changed by somebody else; try again") from None
+    await _update(runtime, account_id, instance_id, wish)
     runtime.sessions.clear()
     runtime.wakeups.pollers.set()
     log.info("instance changed", extra={"instance": instance_id})
@@ -84,7 +81,7 @@ async def _update(runtime: Runtime, account_id: int, instance_id: int, wish: Upd
     """The vendor is asked outside of the transaction and at most once: a code works only once."""
     tokens: Tokens | None = None
     cursor: str | None = None
-    while True:
+    for _ in range(_LOOKS):
         found = await instances.get(runtime, account_id, instance_id)
         plan = _plan(runtime, found, wish)
         if tokens is None and wish.has_code:
@@ -95,6 +92,7 @@ async def _update(runtime: Runtime, account_id: int, instance_id: int, wish: Upd
             return await _write(runtime, found, wish, plan, tokens, cursor)
         except _Overtaken:
             await asyncio.sleep(_LOOK_AGAIN)
+    raise Conflict("The instance is being changed by others all the time; try again")
 
 
 async def enable(runtime: Runtime, account_id: int, instance_id: int, *, enabled: bool) -> None:
@@ -121,9 +119,10 @@ def _plan(runtime: Runtime, found: Connected, wish: Update) -> _Plan:
     before = found.instance.configuration | dict(found.secrets.values)
     new = configuration.changed(before, wish.configuration or {})
     if wish.has_code:
-        new = {key: value for key, value in new.items() if key not in MANAGED}
-    values = {**before, **new}
-    new_grant = wish.has_code or bool(new.get(TOKEN) or new.get(REFRESH_TOKEN))
+        new = _without_tokens(new)
+    new_tokens = bool(new.get(TOKEN) or new.get(REFRESH_TOKEN))
+    new_grant = wish.has_code or new_tokens
+    values = {**(_without_tokens(before) if new_tokens else before), **new}  # of the old ones, none may stay
     instances.check_configuration(
         runtime, found.provider, values, tolerated=() if new_grant else _unset(found, before)
     )
@@ -137,6 +136,10 @@ def _plan(runtime: Runtime, found: Connected, wish: Update) -> _Plan:
         new_grant=new_grant,
         moved=moved,
     )
+
+
+def _without_tokens(values: Mapping[str, str | None]) -> dict[str, str | None]:
+    return {key: value for key, value in values.items() if key not in MANAGED}
 
 
 def _unset(found: Connected, values: Mapping[str, str | None]) -> set[str]:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import gateway as gateways
-import httpx
 import pytest
 from acme import REDIRECT_URI, Acme
 from gateway import Gateway
 from sqlalchemy import select
-from typer.testing import CliRunner
 
 from app import importer, tenants
-from app.cli import cli
 from app.errors import BadRequest, NotFound
 from app.importer import Line, Outcome
 from app.store.tables import Poller, table
@@ -250,24 +250,26 @@ def test_a_file_that_is_no_export_is_refused(text: bytes) -> None:
         importer.read(text)
 
 
-def test_the_command_takes_a_file_or_a_pipe(
-    tmp_path: Path, acme: Acme, sandbox: httpx.Client, sandbox_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GATEWAY_DATABASE_URL", f"sqlite:///{tmp_path}/gateway.db")
-    monkeypatch.setenv(
-        "GATEWAY_PROVIDER_BASE_URLS", json.dumps({"egnyte": sandbox_url + "/egnyte/{subdomain}"})
-    )
-    run = CliRunner().invoke
-    assert run(cli, ["organization", "create", "Test"]).exit_code == 0
-    file = tmp_path / "export.json"
-    file.write_text(json.dumps(exported(acme, configuration={"oauth.user.token": STARS})))
-    first = run(cli, ["import", str(file)])
-    assert first.exit_code == 0, first.output
-    assert "created: 427236 egnyte 'FromAPI-tags' as 427236" in first.output
-    assert "authenticates it again at http" in first.output
-    assert "1 created, 0 unchanged, 0 failed; 1 to be authenticated again" in first.output
-    second = run(
-        cli, ["import", "-"], input=json.dumps([json.loads(file.read_text()), {"element": {"key": "x"}}])
-    )
-    assert second.exit_code == 1
-    assert "0 created, 1 unchanged, 1 failed; 1 to be authenticated again" in second.output
+def test_the_command_takes_a_file_or_a_pipe(tmp_path: Path, acme: Acme, sandbox_url: str) -> None:
+    base_urls = {"egnyte": sandbox_url + "/egnyte/{subdomain}"}
+    environment = os.environ | {"GATEWAY_PROVIDER_BASE_URLS": json.dumps(base_urls)}
+
+    def run(*words: str, given: str = "") -> tuple[int, str]:
+        command = [sys.executable, "-m", "app", *words]
+        done = subprocess.run(
+            command, env=environment, cwd=tmp_path, input=given, capture_output=True, text=True
+        )
+        return done.returncode, done.stdout
+
+    assert run("organization", "create", "Test")[0] == 0
+    item = exported(acme, configuration={"oauth.user.token": STARS})
+    (tmp_path / "export.json").write_text(json.dumps(item))
+    code, said = run("import", "export.json")
+    assert code == 0
+    assert "created: 427236 egnyte 'FromAPI-tags' as 427236" in said
+    assert "authenticates it again at http" in said
+    assert "1 created, 0 unchanged, 0 failed; 1 to be authenticated again" in said
+    code, said = run("import", "-", given=json.dumps([item, {"element": {"key": "x"}}]))
+    assert code == 1
+    assert "0 created, 1 unchanged, 1 failed; 1 to be authenticated again" in said
+    assert run("import", "missing.json")[0] == run("import", "-", given="{")[0] == 2

@@ -21,6 +21,13 @@ async def insert_account(connection: AsyncConnection, **values: Any) -> int:
     return int(done.inserted_primary_key[0])  # type: ignore[index]
 
 
+async def hold(connection: AsyncConnection, account_id: int) -> bool:
+    """Keeps an account from being deleted until the end of the transaction. False when it is gone."""
+    living = (_accounts.c.id == account_id, _accounts.c.deleted_at.is_(None))
+    statement = select(_accounts.c.id).where(*living).with_for_update(read=True)
+    return (await connection.execute(statement)).first() is not None
+
+
 async def by_id(
     connection: AsyncConnection, account_id: int, organization_id: int, *, lock: bool = False
 ) -> Account | None:

@@ -12,11 +12,12 @@ import pytest
 from acme import REDIRECT_URI, Acme
 from box_account import Box
 from gateway import Gateway
-from sqlalchemy import select
+from sqlalchemy import select, update
 from twins import twin_of
 
 from app.poller import PollWorker
-from app.store.tables import Event, Poller, table
+from app.store.tables import Account, Event, Instance, Poller, table
+from app.upstream import oauth
 
 APP = {"key": "sandbox-client", "secret": "sandbox-secret", "callback_url": REDIRECT_URI}
 EVENTS = {"event.notification.enabled": "true", "event.notification.callback.url": "http://127.0.0.1:9"}
@@ -108,6 +109,36 @@ async def test_a_new_refresh_token_can_be_given_to_a_live_instance(gateway: Gate
     kept = (await gateway.runtime.credentials.open(made["id"])).values
     assert kept["oauth.user.refresh_token"] == tokens["refresh_token"]
     assert (await gateway.http.get("/ping", headers=gateway.hub(made["token"]))).status_code == 200
+
+
+async def test_an_account_that_is_deleted_meanwhile_gets_no_instance(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange = oauth.exchange_code
+
+    async def slow(*values: Any) -> Any:
+        async with gateway.runtime.database.write() as connection:
+            now = gateway.runtime.clock.now()
+            await connection.execute(update(table(Account)).values(deleted_at=now))
+        return await exchange(*values)
+
+    monkeypatch.setattr(oauth, "exchange_code", slow)
+    answer = await gateway.http.post("/instances", json=await gateway.order(), headers=gateway.platform)
+    assert answer.status_code == 404
+    async with gateway.runtime.database.read() as connection:
+        assert list(await connection.execute(select(table(Instance)))) == []
+
+
+async def test_of_an_old_grant_nothing_stays_beside_a_new_refresh_token(gateway: Gateway, box: Box) -> None:
+    made = await gateway.connect("box")
+    old = (await gateway.runtime.credentials.open(made["id"])).values["oauth.user.token"]
+    tokens = tokens_of(gateway.sandbox_url, "box")
+    body = {"configuration": {"oauth.user.refresh_token": tokens["refresh_token"]}}
+    await gateway.http.patch(f"/instances/{made['id']}", json=body, headers=gateway.platform)
+    kept = (await gateway.runtime.credentials.open(made["id"])).values
+    assert not {"oauth.user.token", "oauth.user.refresh_interval", "oauth.user.refresh_time"} & kept.keys()
+    assert (await gateway.http.get("/ping", headers=gateway.hub(made["token"]))).status_code == 200
+    assert (await gateway.runtime.credentials.open(made["id"])).values["oauth.user.token"] != old
 
 
 @pytest.mark.parametrize("element", ["box", "egnyte"])

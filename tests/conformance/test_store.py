@@ -566,6 +566,23 @@ async def test_a_user_is_held_as_he_was_seen(database: Database) -> None:
         assert not await users.hold(connection, seen)
 
 
+async def test_a_user_ends_with_all_of_his_secrets(database: Database) -> None:
+    made = await secrets.create_organization(database, "Test", email="t@example.com", now=NOW)
+    await secrets.create_organization(database, "Other", email="t@example.com", now=NOW)
+    await keep_secret(database, "pair", SecretKind.ORGANIZATION_BY_LOGIN)
+    await keep_secret(database, "login", SecretKind.LOGIN)
+    await keep_secret(database, "his", SecretKind.LOGIN, organization_id=2, user_id=2)
+    async with database.write() as connection:
+        assert await tenants.organization_by_secret(connection, "pair", now=NOW) == 1
+        await users.remove(connection, 1, now=NOW)
+        assert await users.by_id(connection, 1, 1) is None
+        assert await users.by_email(connection, "t@example.com", 2) is not None
+        proof = secrets.digest(made.user)
+        assert await tenants.caller_by_secret(connection, SecretKind.USER, proof, now=NOW) is None
+        assert await tenants.organization_by_secret(connection, "pair", now=NOW) is None
+    assert await secret_hashes(database) == {"his"}
+
+
 async def test_an_account_ends_with_all_that_it_has_and_no_other(filled: Filled) -> None:
     await filled.poller()
     await secrets.create_organization(filled.database, "Other", email="t@example.com", now=NOW)
