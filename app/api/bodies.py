@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Coroutine, Sequence
+from functools import lru_cache
 from typing import Any
 
 from fastapi import HTTPException, Request, Response
@@ -141,6 +142,7 @@ def _check_media_type(given: str | None) -> None:
         )
 
 
+@lru_cache(256)  # a client sends the same one with each request
 def _admits_json(accept: str | None) -> bool:
     if not accept or not accept.strip():
         return True
