@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from app import configuration
 from app.hubs import documents
 from app.hubs.documents import HUB_KEY, Power
 from app.registry import Provider
 from app.wire import dates
+from app.wire.lenient import LenientBody
 
 AUTHENTICATION_TYPE = "oauth2"
 
@@ -142,10 +143,8 @@ class ElementMetadataBody(BaseModel):
     bulk: BulkBody = BulkBody()
 
 
-class DefaultOAuthUrlOrder(BaseModel):
+class DefaultOAuthUrlOrder(LenientBody):
     """What the owner of an account is asked for. Names that are not among these are not looked at."""
-
-    model_config = ConfigDict(extra="ignore")
 
     callbackUrl: str = Field("", description="Redirect URI; the OAuth proxy's own where that is used.")
     scope: str = Field("", description="Scopes instead of the usual ones.")
@@ -160,14 +159,6 @@ class DefaultOAuthUrlOrder(BaseModel):
     callbackProxy: bool = Field(False, description="Same as isOauthProxy.")
     oauthProxyName: str = Field("", description="Accepted; there is one OAuth proxy.")
     requestToken: str = Field("", description="Accepted; no element is of the kind OAuth 1.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_nulls(cls, body: Any) -> Any:
-        """A field that is null is as good as absent."""
-        if isinstance(body, dict):
-            return {key: value for key, value in body.items() if value is not None}
-        return body
 
 
 class OAuthUrlOrder(DefaultOAuthUrlOrder):

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 from zlib import crc32
 
 from pydantic import (
-    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
     field_validator,
-    model_validator,
 )
 
 from app import configuration
@@ -24,20 +21,11 @@ from app.registry import Provider
 from app.store.tables import ExternalAuthentication, Instance, Poller, User
 from app.wire import dates, elements
 from app.wire.elements import ElementBody, ElementConfigurationBody
+from app.wire.lenient import LenientBody
+from app.wire.names import Words
 
-_HTML = re.compile(r"<!--.*?-->|</?[A-Za-z!?][^<>]*>", re.DOTALL)
 _OTHERS = 2**40
 """Ids of configuration keys that no element knows begin here, and are told apart by their checksum."""
-
-
-def without_html(text: str) -> str:
-    """A text without tags of HTML; what stands between them stays. Names end up in other people's pages."""
-    while (shorter := _HTML.sub("", text)) != text:
-        text = shorter
-    return text.strip()
-
-
-Words = Annotated[str, Field(max_length=500), AfterValidator(without_html)]
 
 
 class ElementReference(BaseModel):
@@ -54,21 +42,7 @@ class ElementReference(BaseModel):
         return self.key or (str(self.id) if self.id is not None else "")
 
 
-class _Body(BaseModel):
-    """What clients send. They send more than is read, and null for what they do not mean."""
-
-    model_config = ConfigDict(extra="allow")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_nulls(cls, body: Any) -> Any:
-        """A field that is null is as good as absent."""
-        if isinstance(body, dict):
-            return {key: value for key, value in body.items() if value is not None}
-        return body
-
-
-class InstanceOrder(_Body):
+class InstanceOrder(LenientBody):
     """The body of `POST /instances`. Values of `configuration` may be of any JSON type."""
 
     model_config = ConfigDict(
@@ -92,14 +66,14 @@ class InstanceOrder(_Body):
     )
 
     element: ElementReference = ElementReference()
-    providerData: dict[str, Any] = {}
-    configuration: dict[str, Any] = {}
-    tags: list[Words] = []
+    providerData: dict[str, Any] = Field(default_factory=dict)
+    configuration: dict[str, Any] = Field(default_factory=dict)
+    tags: list[Words] = Field(default_factory=list)
     name: Words = ""
     externalAuthentication: ExternalAuthentication = ExternalAuthentication.NONE
 
 
-class InstanceUpdate(_Body):
+class InstanceUpdate(LenientBody):
     """The body of a PUT or PATCH: whatever is to change, or the whole instance. `configuration` is merged key
     by key; eight stars, and whatever is as it was shown, are unchanged, and null unsets a key. A new
     `providerData.code` authenticates the instance again."""
@@ -115,23 +89,23 @@ class InstanceUpdate(_Body):
     )
 
     element: ElementReference = ElementReference()
-    providerData: dict[str, Any] = {}
-    configuration: dict[str, Any] = {}
+    providerData: dict[str, Any] = Field(default_factory=dict)
+    configuration: dict[str, Any] = Field(default_factory=dict)
     tags: list[Words] | None = None
     name: Words | None = None
     externalAuthentication: ExternalAuthentication | None = None
 
 
-class ExportedInstance(_Body):
+class ExportedInstance(LenientBody):
     """An instance as another service of this API answered it. Of what it has forgotten, nothing is missed."""
 
     id: int | None = Field(None, ge=1, le=LARGEST_ID)
     element: ElementReference = ElementReference()
     elementId: int | None = None
     name: Words = ""
-    tags: list[Words] = []
+    tags: list[Words] = Field(default_factory=list)
     token: str | None = Field(None, max_length=500)
-    configuration: dict[str, Any] = {}
+    configuration: dict[str, Any] = Field(default_factory=dict)
     createdDate: AwareDatetime | None = None
     valid: bool = True
     disabled: bool = False
@@ -167,7 +141,7 @@ class ExportedInstance(_Body):
         return value if value in set(ExternalAuthentication) else ExternalAuthentication.NONE
 
 
-class ConfigurationUpdate(_Body):
+class ConfigurationUpdate(LenientBody):
     """The new value of one configuration key; the whole item may be sent back."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"propertyValue": "true"}})

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from pydantic_core import PydanticCustomError
 
 from app import roles
 from app.store.tables import Role, User
 from app.users import PASSWORD_LENGTHS, Wish
 from app.wire import dates
+from app.wire.lenient import LenientBody
 from app.wire.names import MaybeName
 
 _LONGEST_ADDRESS = 320  # characters
@@ -39,17 +40,8 @@ Address = Annotated[str, AfterValidator(_address)]
 Password = Annotated[SecretStr, Field(min_length=PASSWORD_LENGTHS[0], max_length=PASSWORD_LENGTHS[1])]
 
 
-class _UserChanges(BaseModel):
-    """What may be said of a user. Clients send more than is read, and null for what they do not mean."""
-
-    model_config = ConfigDict(extra="allow")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_nulls(cls, body: Any) -> Any:
-        if isinstance(body, dict):
-            return {key: value for key, value in body.items() if value is not None}
-        return body
+class _UserChanges(LenientBody):
+    """What may be said of a user."""
 
     password: Password | None = None
     roles: (
