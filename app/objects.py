@@ -7,8 +7,8 @@ from typing import Any
 
 from app import swagger
 from app.errors import NotFound
-from app.schemas import Schema, referenced
 from app.swagger import Document
+from app.swagger_schemas import Schema, referenced
 
 
 def docs(document: Document, name: str, names: Collection[str]) -> Document:

@@ -19,7 +19,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
      "passwords"),
     ("settings", "sealing", "ceql", "delivery.signing", "upstream.content", "upstream.reading",
      "wire.dates", "wire.lenient", "wire.names", "wire.authorization", "store.tables", "store.engine",
-     "api.requests", "api.compression", "schemas"),
+     "api.requests", "api.compression", "swagger_schemas"),
     ("sessions", "upstream.client", "delivery.egress", "store.leases", "store.migrations", "api.problems",
      "hubs.entries", "swagger"),
     ("objects", "api.bodies", "api.paging", "api.reference_page", "api.secrets", "upstream.oauth",

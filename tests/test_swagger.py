@@ -18,9 +18,9 @@ from app.errors import NotFound
 from app.hubs.documents import Power
 from app.main import create_app
 from app.registry import Provider
-from app.schemas import Converter
 from app.settings import load
 from app.swagger import Document
+from app.swagger_schemas import Converter
 
 PROVIDERS = registry.discover({}).providers
 DOCUMENTS = ["hub", "platform", *(provider.key for provider in PROVIDERS)]
