@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import roles
+from app.credentials import Secrets
 from app.errors import BadRequest, Conflict, NotFound
 from app.runtime import Runtime
-from app.store import accounts, tenants
-from app.store.tables import FAILURE_POLICY, Account, FailurePolicy, Role
+from app.store import accounts, instances, tenants
+from app.store.tables import FAILURE_POLICY, Account, FailurePolicy, Instance, Role
 from app.store.tenants import Caller
 
 _SETTINGS_LIMIT = 100  # keys
@@ -83,8 +84,9 @@ async def change(runtime: Runtime, caller: Caller, account_id: int, values: Mapp
     return changed
 
 
-async def remove(runtime: Runtime, caller: Caller, account_id: int) -> None:
-    """Ends an account with its users and instances. Raises what `change` raises, and Conflict for the
+async def remove(runtime: Runtime, caller: Caller, account_id: int) -> Sequence[tuple[Instance, Secrets]]:
+    """Ends an account with its users and instances, and answers the instances, whose tokens still live at the
+    vendors. What they have reported stays and is delivered. Raises what `change` raises, and Conflict for the
     organization's last account and for the caller's own."""
     async with runtime.database.write() as connection:
         await tenants.lock_organization(connection, caller.organization_id)
@@ -94,9 +96,14 @@ async def remove(runtime: Runtime, caller: Caller, account_id: int) -> None:
             raise Conflict("An organization's last account cannot be deleted")
         if account_id == caller.account_id:
             raise Conflict("You cannot delete your own account")
-        await accounts.remove(connection, account_id, now=runtime.clock.now())
+        found = await instances.of_account(connection, account_id)
+        sealed = await instances.credentials(connection, [item.id for item in found])
+        now = runtime.clock.now()
+        await accounts.remove(connection, account_id, now=now)
+        await instances.remove_of_account(connection, account_id, now=now)
     runtime.sessions.clear()
     log.info("account deleted", extra={"account": account_id})
+    return [(item, runtime.credentials.unseal(sealed[item.id])) for item in found if item.id in sealed]
 
 
 async def settings(runtime: Runtime, caller: Caller, account_id: int) -> dict[str, str]:

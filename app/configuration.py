@@ -30,6 +30,8 @@ MANAGED = frozenset({TOKEN, REFRESH_TOKEN, REFRESH_INTERVAL, REFRESH_TIME})
 LONGEST_INTERVAL_MINUTES = 60 * 24 * 365
 LONGEST_URL = 2000  # characters; an index entry of PostgreSQL holds 2,700 bytes
 LONGEST_KEY = 200  # characters
+MOST_KEYS = 500  # an element's own are about 20, and clients add a few
+LARGEST = 256 * 1024  # characters in all keys and values
 LONGEST_RESOURCE_NAME = 200  # characters
 POLL_PAGE_SIZE = 20  # rows per polled page where the configuration names none; Cloud Elements' own number
 EVENT_RESOURCE_PATHS = frozenset({"/hubs/documents/events", "/events", "events"})
@@ -89,7 +91,10 @@ COMMON: tuple[Field, ...] = (
     ),
 )
 
-_SECRET = re.compile(r"(?i:password|passwd|secret|token)$|(?i:^|[._-])(?i:key)$|[a-z]Key$")
+_SECRET = re.compile(
+    r"(?i:password|passwd|passphrase|pwd|secret|token|credentials?|authorization|headers?|api[._-]?key)$"
+    r"|(?i:^|[._-])(?i:key|key[._-]pem)$|[a-z]Key$"
+)
 _URL_PASSWORD = re.compile(r"(//[^/?#@:]*:)[^/?#@]+(?=@)")
 _SECRET_EXCEPTIONS = frozenset({"event.helper.key"})
 
@@ -155,10 +160,14 @@ def check(
     if missing:
         raise BadRequest(f"Missing required configuration for element '{provider.key}': {', '.join(missing)}")
     _check_tokens(configuration)
+    size = sum(len(key) + len(value or "") for key, value in configuration.items())
+    if len(configuration) > MOST_KEYS or size > LARGEST:
+        raise BadRequest(f"configuration: holds more than {MOST_KEYS} keys or {LARGEST} characters")
     for key, value in configuration.items():
         if len(key) > LONGEST_KEY:
             raise BadRequest(f"configuration: a key is longer than {LONGEST_KEY} characters")
-        if value == MASK and is_secret(key):
+        covered = value == MASK if is_secret(key) else key.endswith(".url") and f":{MASK}@" in (value or "")
+        if covered:
             raise BadRequest(f"configuration.{key}: is covered by stars; send the value itself")
     for field in fields(provider):
         value = configuration.get(field.key)

@@ -102,7 +102,7 @@ class Credentials:
         self._client = client
         self._registry = registry
         self._clock = clock
-        self._lease = timedelta(seconds=(client.timeout.read or 0)) + _STORING
+        self.lease = timedelta(seconds=(client.timeout.read or 0)) + _STORING
         self._live: OrderedDict[int, _Live] = OrderedDict()
         self._ended: dict[int, int] = {}
         self._unsaved: dict[int, tuple[int, Tokens]] = {}
@@ -192,7 +192,7 @@ class Credentials:
         fence, now = new_id(), self._clock.now()
         async with self._database.write() as connection:
             mine = await instances.claim_refresh(
-                connection, instance_id, version=version, fence=fence, now=now, until=now + self._lease
+                connection, instance_id, version=version, fence=fence, now=now, until=now + self.lease
             )
         return fence if mine else None
 
@@ -265,6 +265,7 @@ class Credentials:
         False, and nothing of it, where somebody else has had the right to refresh meanwhile."""
         now = self._clock.now()
         async with self._database.write() as connection:
+            await instances.hold(connection, instance_id)
             if not await instances.release_refresh(connection, instance_id, fence=fence):
                 return False
             await instances.update_instance(connection, instance_id, valid=False, updated_at=now)
@@ -273,7 +274,9 @@ class Credentials:
             change = grant_revoked(instance_id, version, revoked.provider_message, now)
             if found is None or await events.known_keys(connection, instance_id, [change.event_id]):
                 return True
-            recipient = Recipient(*found, await outbox.subscriptions_of(connection, instance_id, lock=True))
+            recipient = Recipient(
+                *found, await outbox.subscriptions_of(connection, instance_id, lock="share")
+            )
             for resource in watched[:1]:
                 package = pack(recipient, [change], resource=resource, page_size=1, now=now)
                 await events.append(connection, package.events)

@@ -26,6 +26,7 @@ from app.store.tenants import Caller
 from app.tenants import digest
 from app.upstream import oauth
 from app.wire import instances as wire
+from app.wire import storable
 from app.wire.instances import ExportedInstance
 
 _POLLERS = "event.poller.configuration"
@@ -87,16 +88,18 @@ async def take_over(runtime: Runtime, caller: Caller, export: Sequence[Any]) -> 
 
 
 async def _take_over(runtime: Runtime, caller: Caller, item: Any, number: int) -> Line:
+    label = f"number {number}"
     try:
+        storable.check(item)
         body = ExportedInstance.model_validate(item)
+        label = body.label
+        return await _create(runtime, caller, body)
     except ValidationError as error:
         first = error.errors()[0]
         reason = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
-        return Line(f"number {number}", Outcome.FAILED, notes=[reason])
-    try:
-        return await _create(runtime, caller, body)
     except GatewayError as error:
-        return Line(body.label, Outcome.FAILED, notes=[error.message])
+        reason = error.message
+    return Line(label, Outcome.FAILED, notes=[reason])
 
 
 async def _create(runtime: Runtime, caller: Caller, body: ExportedInstance) -> Line:
@@ -119,10 +122,10 @@ async def _known(
     connection: AsyncConnection, caller: Caller, provider: Provider, body: ExportedInstance
 ) -> Instance | None:
     """The instance that this export has become before: the one with its token, or where none was exported,
-    with its id. Raises BadRequest for a token that is another account's, or that was deleted here."""
+    with its id and age. Raises BadRequest for what could not be known again the next time, for a token that
+    is another account's, and for what was deleted here."""
     if body.token is None:
-        found = await rows.by_id(connection, body.id, caller.account_id) if body.id else None
-        return found if found is not None and found.element_key == provider.key else None
+        return await _known_by_id(connection, caller, provider, body)
     owner = await rows.account_of_token(connection, digest(body.token))
     if owner is None:
         return None
@@ -131,6 +134,19 @@ async def _known(
         raise BadRequest("was taken over before and has been deleted here since")
     if owner != caller.account_id:
         raise BadRequest("its token belongs to an instance of another account")
+    return found
+
+
+async def _known_by_id(
+    connection: AsyncConnection, caller: Caller, provider: Provider, body: ExportedInstance
+) -> Instance | None:
+    if body.id is None or body.createdDate is None:
+        raise BadRequest("has no token, and without an id and a date it could not be known again")
+    if not await rows.is_taken(connection, body.id):
+        return None
+    found = await rows.by_id(connection, body.id, caller.account_id)
+    if found is None or (found.element_key, found.created_at) != (provider.key, body.createdDate):
+        raise BadRequest("has no token, and its id was given to another instance here, or it was deleted")
     return found
 
 

@@ -27,7 +27,9 @@ from app.upstream import oauth
 from app.upstream.oauth import Tokens
 
 _REVOCATION = timedelta(seconds=5)
-"""How long a client waits for the vendor to forget a deleted account's tokens."""
+"""How long a client waits for the vendors to forget the tokens of what he has deleted."""
+
+_REVOCATIONS = 16  # at the same time
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +75,8 @@ async def provision(runtime: Runtime, caller: Caller, order: Order) -> Connected
     Raises BadRequest (what is missing or malformed), VendorRefused (with the vendor's words),
     VendorThrottled or VendorUnavailable; nothing is left behind then.
     """
-    order = replace(order, configuration=_without_covered_app(runtime, order))
+    values = without_covered_app(runtime, order.provider, order.configuration)
+    order = replace(order, configuration=values)
     if order.external is ExternalAuthentication.INITIAL:
         return await _adopt_grant(runtime, caller, order)
     wanted = check(runtime, order)
@@ -89,10 +92,12 @@ async def provision(runtime: Runtime, caller: Caller, order: Order) -> Connected
     return await _announced(runtime, instance)
 
 
-def _without_covered_app(runtime: Runtime, order: Order) -> Mapping[str, str | None]:
+def without_covered_app(
+    runtime: Runtime, provider: Provider, values: Mapping[str, str | None]
+) -> Mapping[str, str | None]:
     """The configuration without the operator's app, where a client sends back what `oauth/url/default` has
     shown of it."""
-    values, app = order.configuration, runtime.settings.oauth_apps.get(order.provider.key)
+    app = runtime.settings.oauth_apps.get(provider.key)
     if app is None or values.get("oauth.api.secret") != configuration.MASK:
         return values
     if values.get("oauth.api.key") not in {None, configuration.MASK, app.key.get_secret_value()}:
@@ -219,18 +224,34 @@ async def count(runtime: Runtime, wanted: Wanted) -> dict[str, int]:
 
 
 async def delete(runtime: Runtime, account_id: int, instance_id: int) -> None:
-    """Ends an instance; what it has reported is still delivered. The vendor is told to forget its tokens,
-    and where it does not hear, they end by themselves. Raises NotFound as `get` does."""
+    """Ends an instance; what it has reported is still delivered. Raises NotFound as `get` does."""
     found = await get(runtime, account_id, instance_id)
     async with runtime.database.write() as connection:
         await instances.remove(connection, instance_id, now=runtime.clock.now())
     runtime.sessions.clear()
     log.info("instance deleted", extra={"instance": instance_id})
+    await revoke(runtime, [(found.instance, found.secrets)])
+
+
+async def revoke(runtime: Runtime, ended: Sequence[tuple[Instance, Secrets]]) -> None:
+    """Tells the vendors to forget the tokens of instances that have ended. Where they do not hear in time,
+    the tokens end by themselves."""
+    places = asyncio.Semaphore(_REVOCATIONS)
+
+    async def one(instance: Instance, secrets: Secrets) -> None:
+        try:
+            async with places:
+                provider = runtime.registry.find(instance.element_key)
+                await runtime.credentials.revoke(instance, provider, secrets)
+        except GatewayError as error:
+            log.warning("tokens not revoked", extra={"instance": instance.id, "error": error.message})
+
     try:
-        async with asyncio.timeout(_REVOCATION.total_seconds()):
-            await runtime.credentials.revoke(found.instance, found.provider, found.secrets)
-    except (GatewayError, TimeoutError) as error:
-        log.warning("tokens not revoked", extra={"instance": instance_id, "error": str(error)})
+        async with asyncio.timeout(_REVOCATION.total_seconds()), asyncio.TaskGroup() as group:
+            for item in ended:
+                group.create_task(one(*item))
+    except TimeoutError:
+        log.warning("tokens not revoked in time", extra={"instances": len(ended)})
 
 
 async def store(

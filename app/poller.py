@@ -152,7 +152,7 @@ async def _append(
     poller = account.poller
     known = await events.known_keys(connection, poller.instance_id, [item.event_id for item in changes])
     fresh = _unseen(changes, known)
-    subscriptions = await outbox.subscriptions_of(connection, poller.instance_id, lock=True)
+    subscriptions = await outbox.subscriptions_of(connection, poller.instance_id, lock="share")
     recipient = Recipient(account.instance, account.organization_id, subscriptions)
     package = pack(recipient, fresh, resource=poller.resource, page_size=poller.page_size, now=now)
     await events.append(connection, package.events)

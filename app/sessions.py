@@ -28,11 +28,15 @@ class Sessions:
         self._known: OrderedDict[bytes, tuple[asyncio.Task[Instance], float]] = OrderedDict()
 
     async def instance(
-        self, authorization: Authorization, find: Callable[[Authorization], Coroutine[Any, Any, Instance]]
+        self,
+        authorization: Authorization,
+        find: Callable[[Authorization], Coroutine[Any, Any, Instance]],
+        *,
+        way: str,
     ) -> Instance:
         """The instance of a header, found by `find` unless that was just done or is being done. Raises what
-        `find` raises."""
-        key, now = _key(authorization), time.monotonic()
+        `find` raises. What proves enough in one `way` does not in another: they are remembered apart."""
+        key, now = _key(way, authorization), time.monotonic()
         known = self._known.get(key)
         if known is None or now - known[1] >= self._lifetime:
             known = self._known[key] = asyncio.create_task(find(authorization)), now
@@ -50,6 +54,6 @@ class Sessions:
         self._known.clear()
 
 
-def _key(authorization: Authorization) -> bytes:
-    parts = (authorization.user, authorization.organization, authorization.element, authorization.bearer)
+def _key(way: str, authorization: Authorization) -> bytes:
+    parts = (way, authorization.user, authorization.organization, authorization.element, authorization.bearer)
     return hashlib.sha256("\0".join(part or "" for part in parts).encode()).digest()

@@ -9,21 +9,23 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import configuration, documents, instances, watching
 from app.configuration import MANAGED, REFRESH_TOKEN, TOKEN, EventSettings
 from app.credentials import Secrets
-from app.errors import BadRequest, Conflict, NotFound
+from app.errors import BadRequest, Conflict, NotFound, VendorError
 from app.instances import Connected
 from app.runtime import Runtime
+from app.store import events, pollers
 from app.store import instances as rows
-from app.store import pollers
+from app.store.engine import is_lost_race
 from app.store.tables import ExternalAuthentication, Instance
 from app.upstream.oauth import Tokens
 
 _LOOK_AGAIN = 0.1  # seconds, while somebody else changes the same instance or refreshes its tokens
-_LOOKS = 600  # a minute's worth of them: longer than the lease of a refresh
+_PATIENCE = 10  # seconds beyond the lease of a refresh
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +83,7 @@ async def _update(runtime: Runtime, account_id: int, instance_id: int, wish: Upd
     """The vendor is asked outside of the transaction and at most once: a code works only once."""
     tokens: Tokens | None = None
     cursor: str | None = None
-    for _ in range(_LOOKS):
+    for _ in range(int((runtime.credentials.lease.total_seconds() + _PATIENCE) / _LOOK_AGAIN)):
         found = await instances.get(runtime, account_id, instance_id)
         plan = _plan(runtime, found, wish)
         if tokens is None and wish.has_code:
@@ -92,17 +94,23 @@ async def _update(runtime: Runtime, account_id: int, instance_id: int, wish: Upd
             return await _write(runtime, found, wish, plan, tokens, cursor)
         except _Overtaken:
             await asyncio.sleep(_LOOK_AGAIN)
+        except DBAPIError as error:
+            if not is_lost_race(error):
+                raise
     raise Conflict("The instance is being changed by others all the time; try again")
 
 
 async def enable(runtime: Runtime, account_id: int, instance_id: int, *, enabled: bool) -> None:
-    """Takes an instance out of use or back into it. Its polling rests meanwhile and goes on where it stood,
-    so that nothing is lost. Raises NotFound as `instances.get` does."""
+    """Takes an instance out of use or back into it; one that is so already stays as it is. Its polling rests
+    meanwhile and goes on where it stood, so that nothing is lost. Raises NotFound as `instances.get` does."""
     now = runtime.clock.now()
     async with runtime.database.write() as connection:
+        await rows.hold(connection, instance_id)
         instance = await rows.by_id(connection, instance_id, account_id)
         if instance is None:
             raise NotFound(f"No instance with the id {instance_id} found")
+        if instance.disabled is not enabled:
+            return
         await rows.update_instance(connection, instance_id, disabled=not enabled, updated_at=now)
         if enabled and instance.valid:
             await pollers.resume(connection, instance_id, now=now)
@@ -117,12 +125,12 @@ def _plan(runtime: Runtime, found: Connected, wish: Update) -> _Plan:
     """Raises BadRequest for whatever cannot be."""
     _check_element(runtime, found, wish.element)
     before = found.instance.configuration | dict(found.secrets.values)
-    new = configuration.changed(before, wish.configuration or {})
+    given = instances.without_covered_app(runtime, found.provider, wish.configuration or {})
+    new = configuration.changed(before, given)
     if wish.has_code:
         new = _without_tokens(new)
-    new_tokens = bool(new.get(TOKEN) or new.get(REFRESH_TOKEN))
-    new_grant = wish.has_code or new_tokens
-    values = {**(_without_tokens(before) if new_tokens else before), **new}  # of the old ones, none may stay
+    new_grant = wish.has_code or bool(new.get(TOKEN) or new.get(REFRESH_TOKEN))
+    values = {**(_without_tokens(before) if new_grant else before), **new}  # of an old grant nothing stays
     instances.check_configuration(
         runtime, found.provider, values, tolerated=() if new_grant else _unset(found, before)
     )
@@ -167,9 +175,14 @@ async def _end_of_stream(
     runtime: Runtime, found: Connected, plan: _Plan, tokens: Tokens | None
 ) -> str | None:
     """Where new pollers begin: now. None for an account whose new grant is not in use yet, or that the
-    vendor does not let in: its first poll finds out."""
+    vendor does not let in: its first poll finds out. So it does where new tokens are in hand and the vendor
+    fails, because their code is used up."""
     if tokens is not None:
-        return await instances.end_of_stream(runtime, found.provider, plan.values, tokens)
+        try:
+            return await instances.end_of_stream(runtime, found.provider, plan.values, tokens)
+        except VendorError as error:
+            log.warning("first position unknown", extra={"instance": found.instance.id, "error": str(error)})
+            return None
     if plan.new_grant or not found.instance.valid or not found.secrets.has_grant:
         return None
     provider = documents.bind(runtime, found.instance, budget=runtime.settings.vendor_budget)
@@ -197,6 +210,8 @@ async def _write(
             raise _Overtaken
         if secrets != found.secrets:
             await _save(connection, runtime, found.instance.id, secrets, now)
+        if plan.moved:
+            await events.rename_keys(connection, found.instance.id, prefix=f"until {now:%FT%TZ}: ")
         if plan.new_grant or plan.wanted != plan.wanted_before:
             instance = Instance(**(found.instance.model_dump() | changed))
             await watching.watch(

@@ -38,7 +38,6 @@ async def watch(
     polled already go on at once where they stand, unless they are to `restart` as well. A disabled instance,
     and one that the vendor does not let in, rests in its place.
     """
-    await _subscribe(connection, runtime, instance, wanted, now)
     resources = wanted.resources if wanted.enabled else {}
     known = (await pollers.of_instances(connection, [instance.id])).get(instance.id, [])
     await pollers.remove(connection, instance.id, keep=resources.keys())
@@ -56,13 +55,14 @@ async def watch(
         else:
             owner = {"account_id": instance.account_id, "instance_id": instance.id}
             await pollers.create(connection, resource=resource, **owner, **how, **start)
+    await _subscribe(connection, runtime, instance, wanted, now)
     await wakeups.notify(connection, Poller)
 
 
 async def _subscribe(
     connection: AsyncConnection, runtime: Runtime, instance: Instance, wanted: EventSettings, now: datetime
 ) -> None:
-    subscriptions = await outbox.subscriptions_of(connection, instance.id)
+    subscriptions = await outbox.subscriptions_of(connection, instance.id, lock="update")
     if wanted.callback_url is None:
         for subscription in subscriptions:
             await outbox.deactivate(connection, subscription, NO_CALLBACK, now=now)

@@ -45,6 +45,16 @@ POLLER = "event.poller.configuration"
         "api_key",
         "key",
         "accessToken",
+        "oauth.basic.header",
+        "event.notification.callback.headers",
+        "apikey",
+        "APIKEY",
+        "oauth.apikey",
+        "pwd",
+        "passphrase",
+        "credentials",
+        "authorization",
+        "private.key.pem",
     ],
 )
 def test_a_secret_is_known_by_its_last_word(key: str) -> None:

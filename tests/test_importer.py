@@ -100,14 +100,14 @@ async def test_an_instance_keeps_its_id_its_token_and_its_tokens_at_the_vendor(
 
 
 async def test_the_second_time_nothing_changes(gateway: Gateway, acme: Acme) -> None:
-    items = [exported(acme), exported(acme, id=5, token=None)]
+    items = [exported(acme), exported(acme, id=5, token=None), exported(acme, id=6, token=STARS)]
     await take_over(gateway, *items)
     patched = await gateway.http.patch(
         "/instances/427236", json={"name": "Renamed here"}, headers=gateway.platform
     )
     before = await listed(gateway)
     lines = await take_over(gateway, *items)
-    assert [line.outcome for line in lines] == [Outcome.UNCHANGED] * 2
+    assert [line.outcome for line in lines] == [Outcome.UNCHANGED] * 3
     assert await listed(gateway) == before
     assert patched.json()["name"] == "Renamed here" in {item["name"] for item in before}
 
@@ -127,6 +127,44 @@ async def test_an_id_that_is_taken_is_replaced_and_that_is_said(gateway: Gateway
     assert "has a new one" in line.notes[0]
     (again,) = await take_over(gateway, exported(acme, id=there["id"]))
     assert (again.outcome, again.instance_id) == (Outcome.UNCHANGED, line.instance_id)
+
+
+@pytest.mark.parametrize("changes", [{"id": None}, {"createdDate": None}])
+async def test_what_could_not_be_known_again_is_not_taken_over(
+    gateway: Gateway, acme: Acme, changes: dict[str, Any]
+) -> None:
+    (line,) = await take_over(gateway, exported(acme, token=STARS, **changes))
+    assert (line.outcome, "known again" in line.notes[0]) == (Outcome.FAILED, True)
+
+
+async def test_without_a_token_an_id_is_proof_only_together_with_the_age(
+    gateway: Gateway, acme: Acme
+) -> None:
+    there = await gateway.connect()
+    for _ in range(2):
+        (line,) = await take_over(gateway, exported(acme, id=there["id"], token=None))
+        assert (line.outcome, "another instance" in line.notes[0]) == (Outcome.FAILED, True)
+    assert len(await listed(gateway)) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tags": 5},
+        {"token": {}},
+        {"configuration": [5]},
+        {"name": "a\0b"},
+        {"id": 2**62},
+        {"name": ["x"]},
+        {"configuration": "x"},
+    ],
+)
+async def test_an_item_of_another_form_holds_nothing_else_up(
+    gateway: Gateway, acme: Acme, changes: dict[str, Any]
+) -> None:
+    item = exported(acme) | changes
+    lines = await take_over(gateway, item, exported(acme, id=7, token="t" * 44))
+    assert [line.outcome for line in lines] == [Outcome.FAILED, Outcome.CREATED]
 
 
 async def test_masked_secrets_are_left_out_and_the_owner_is_asked_for_his_consent(

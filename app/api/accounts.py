@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Response
 
-from app import accounts, users
+from app import accounts, instances, users
 from app.api.answers import done
 from app.api.bodies import JsonRoute
 from app.api.deps import AccountId, CallerDep, RuntimeDep
@@ -85,7 +85,7 @@ async def change_account(
 @router.delete("/{id}", response_class=Response, responses=responses(400, 404, 409))
 async def delete_account(runtime: RuntimeDep, caller: CallerDep, account_id: AccountId) -> Response:
     """Deletes an account with its users and instances; what these have reported is still delivered."""
-    await accounts.remove(runtime, caller, account_id)
+    await instances.revoke(runtime, await accounts.remove(runtime, caller, account_id))
     return done()
 
 

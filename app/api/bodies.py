@@ -12,9 +12,7 @@ from fastapi.routing import APIRoute
 
 from app.api import problems
 from app.errors import BadRequest, ContentTooLarge, GatewayError, NotAcceptable, UnsupportedMediaType
-
-_DEEPEST = 64  # levels; the deepest body that a client of Cloud Elements sends has 6
-_PRINTED_ANYWAY = "\t\n\r"
+from app.wire import storable
 
 
 class JsonRoute(APIRoute):
@@ -67,7 +65,7 @@ class _JsonRequest(Request):
             value = json.loads(
                 await self.body(), object_pairs_hook=_distinct, parse_constant=_refuse_constant
             )
-            _check(value)
+            storable.check(value)
         except (BadRequest, RecursionError, ValueError) as error:
             raise _refusal(BadRequest(f"The body is not valid JSON: {_words(error)}")) from None
         return value
@@ -87,7 +85,7 @@ def _words(error: Exception) -> str:
         case UnicodeDecodeError():
             return "it is not UTF-8"
         case RecursionError():
-            return f"it is deeper than {_DEEPEST} levels"
+            return "it is too deep"
         case _:
             return "a number in it has too many digits"
 
@@ -104,33 +102,6 @@ def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> Any:
     raise BadRequest(f"{name} is not JSON")
-
-
-def _check(value: Any) -> None:
-    """Walks the whole body. PostgreSQL stores no NUL, and UTF-8 knows no half of a surrogate pair."""
-    level, depth = [value], 0
-    while level:
-        depth += 1
-        if depth > _DEEPEST:
-            raise RecursionError
-        below: list[Any] = []
-        for item in level:
-            match item:
-                case str():
-                    _check_text(item)
-                case dict():
-                    below += [*item.keys(), *item.values()]
-                case list():
-                    below += item
-        level = below
-
-
-def _check_text(text: str) -> None:
-    for letter in text:
-        if (letter < " " or "\x7f" <= letter < "\xa0" or "\ud800" <= letter <= "\udfff") and (
-            letter not in _PRINTED_ANYWAY
-        ):
-            raise BadRequest(f"a text holds a character that cannot be stored, U+{ord(letter):04X}")
 
 
 def _check_media_type(given: str | None) -> None:

@@ -58,7 +58,7 @@ async def _caller(runtime: RuntimeDep, header: Header) -> Caller:
 
 async def _any_instance(request: Request, runtime: RuntimeDep, header: Header) -> Instance:
     find = partial(tenants.authenticate_instance, runtime.database, now=runtime.clock.now())
-    instance = await runtime.sessions.instance(authorization.parse(header), find)
+    instance = await runtime.sessions.instance(authorization.parse(header), find, way="hub")
     request.state.instance_id = instance.id
     return instance
 
@@ -72,7 +72,7 @@ async def _native_instance(request: Request, runtime: RuntimeDep, header: Header
     if scheme.lower() != "bearer" or "," in token:
         return enabled(await _any_instance(request, runtime, header))
     find = partial(tenants.instance_by_token, runtime.database)
-    instance = await runtime.sessions.instance(Authorization(element=token.strip()), find)
+    instance = await runtime.sessions.instance(Authorization(element=token.strip()), find, way="native")
     request.state.instance_id = instance.id
     return enabled(instance)
 

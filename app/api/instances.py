@@ -52,7 +52,7 @@ class Search:
         hydrate: Annotated[bool, Query(description="Whether to answer the configuration too.")] = True,
     ) -> None:
         self.hydrate = hydrate
-        self._tags = [tag for text in tags for tag in text.split(",") if tag]
+        self._tags = [tag for tag in tags if tag]
         self._search = search.strip()
 
     def wanted(self, caller: Caller, account_id: int | None, provider: Provider | None = None) -> Wanted:

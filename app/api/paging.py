@@ -81,7 +81,8 @@ async def _paging(
 
 
 def _row_id(token: str) -> int:
-    if not (token.isascii() and token.isdecimal() and len(token) < len(str(LARGEST_ID))):
+    digits = token if token.isascii() and token.isdecimal() and len(token) <= len(str(LARGEST_ID)) else ""
+    if not digits or int(digits) > LARGEST_ID:
         raise BadRequest("nextPage: is not a token that this gateway gave")
     return int(token)
 

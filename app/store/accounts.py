@@ -1,4 +1,4 @@
-"""Accounts, and their end with all that belongs to them."""
+"""Accounts, and their end with their users."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store.tables import Account, Credential, FileLink, Instance, Poller, Secret, User, table
+from app.store.tables import Account, Secret, User, table
 
 _accounts, _users, _secrets = table(Account), table(User), table(Secret)
-_instances = table(Instance)
 
 
 async def insert_account(connection: AsyncConnection, **values: Any) -> int:
@@ -67,17 +66,14 @@ async def change(connection: AsyncConnection, account_id: int, **values: Any) ->
 
 
 async def remove(connection: AsyncConnection, account_id: int, *, now: datetime) -> None:
-    """Ends an account with its users, their secrets, and its instances; what these have reported stays and
-    is delivered."""
+    """Ends an account with its users and their secrets. Its instances are ended by
+    `instances.remove_of_account`."""
     ended = {"deleted_at": now, "updated_at": now}
     await change(connection, account_id, **ended)
     users = select(_users.c.id).where(_users.c.account_id == account_id)
     await connection.execute(delete(_secrets).where(_secrets.c.user_id.in_(users)))
-    for rows in (table(Credential), table(Poller), table(FileLink)):
-        await connection.execute(delete(rows).where(rows.c.account_id == account_id))
-    for rows in (_users, _instances):
-        living = (rows.c.account_id == account_id, rows.c.deleted_at.is_(None))
-        await connection.execute(update(rows).where(*living).values(**ended))
+    living = (_users.c.account_id == account_id, _users.c.deleted_at.is_(None))
+    await connection.execute(update(_users).where(*living).values(**ended))
 
 
 def _living(organization_id: int) -> tuple[ColumnElement[bool], ...]:

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random
 
@@ -95,6 +96,11 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+def is_lost_race(error: DBAPIError) -> bool:
+    """Whether PostgreSQL has ended a transaction in favour of another one: a deadlock, or a conflict."""
+    return getattr(error.orig, "sqlstate", None) in {"40001", "40P01"}
 
 
 def _connect_args(embedded: bool, timeout: timedelta) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.tables import Event, table
@@ -22,3 +22,11 @@ async def append(connection: AsyncConnection, events: Sequence[Event]) -> None:
     """Stores new events in one batch."""
     if events:
         await connection.execute(insert(_events), [event.model_dump() for event in events])
+
+
+async def rename_keys(connection: AsyncConnection, instance_id: int, *, prefix: str) -> None:
+    """Sets the keys of what is stored apart from those that follow: at another place of a vendor the same
+    ids may stand for other events."""
+    await connection.execute(
+        update(_events).where(_events.c.instance_id == instance_id).values(key=prefix + _events.c.key)
+    )

@@ -7,7 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, cast, delete, exists, func, insert, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    cast,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -25,7 +38,8 @@ _MOVE_SEQUENCE = text(
 @dataclass(frozen=True)
 class Wanted:
     """Which instances are looked for: those of an account, or of all accounts of an organization; that
-    have all of the tags; whose name or element key has `search` in it."""
+    have all of the tags, of which one may be several, separated by commas; whose name or element key has
+    `search` in it."""
 
     account_id: int | None
     organization_id: int
@@ -188,13 +202,39 @@ async def update_instance(connection: AsyncConnection, instance_id: int, **value
     await connection.execute(update(_instances).where(_instances.c.id == instance_id).values(**values))
 
 
-async def remove(connection: AsyncConnection, instance_id: int, *, now: datetime) -> None:
+async def remove(connection: AsyncConnection, instance_id: int, *, now: datetime) -> bool:
     """Ends an instance: its secrets, its links and its polling are gone, what it reported stays and is
-    delivered."""
-    await connection.execute(delete(_credentials).where(_credentials.c.instance_id == instance_id))
-    await connection.execute(delete(_pollers).where(_pollers.c.instance_id == instance_id))
-    await connection.execute(delete(_links).where(_links.c.instance_id == instance_id))
-    await update_instance(connection, instance_id, deleted_at=now, updated_at=now)
+    delivered. False when it was gone already."""
+    return bool(await _remove(connection, _instances.c.id == instance_id, now))
+
+
+async def remove_of_account(connection: AsyncConnection, account_id: int, *, now: datetime) -> None:
+    """Ends all instances of an account, as `remove` does one."""
+    await _remove(connection, _instances.c.account_id == account_id, now)
+
+
+async def _remove(connection: AsyncConnection, which: ColumnElement[bool], now: datetime) -> list[int]:
+    """The instances are marked first: who changes one of them meanwhile waits, and finds it gone."""
+    living = (which, _instances.c.deleted_at.is_(None))
+    ended = update(_instances).where(*living).values(deleted_at=now, updated_at=now)
+    ids = list((await connection.execute(ended.returning(_instances.c.id))).scalars())
+    for rows in (_credentials, _pollers, _links):
+        theirs = rows.c.instance_id.in_(select(_instances.c.id).where(which))
+        await connection.execute(delete(rows).where(theirs))
+    return ids
+
+
+async def hold(connection: AsyncConnection, instance_id: int) -> bool:
+    """Keeps everybody else from changing an instance until the end of the transaction. False when it is
+    gone."""
+    living = _living().where(_instances.c.id == instance_id).with_for_update(key_share=True)
+    return (await connection.execute(living)).first() is not None
+
+
+async def of_account(connection: AsyncConnection, account_id: int) -> list[Instance]:
+    """Every instance of an account."""
+    rows = await connection.execute(_living().where(_instances.c.account_id == account_id))
+    return [Instance(**row) for row in rows.mappings()]
 
 
 def _conditions(wanted: Wanted, dialect: str) -> Iterator[ColumnElement[bool]]:
@@ -209,7 +249,9 @@ def _conditions(wanted: Wanted, dialect: str) -> Iterator[ColumnElement[bool]]:
         columns = (_instances.c.name, _instances.c.element_key)
         yield or_(*(func.lower(column).contains(part, autoescape=True) for column in columns))
     for tag in wanted.tags:
-        yield _has_tag(tag, dialect)
+        whole = _has_tag(tag, dialect)
+        parts = [_has_tag(part, dialect) for part in tag.split(",") if part]
+        yield or_(whole, and_(*parts)) if len(parts) > 1 else whole
 
 
 def _has_tag(tag: str, dialect: str) -> ColumnElement[bool]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import and_, bindparam, case, false, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -84,13 +84,13 @@ async def seal_subscription(connection: AsyncConnection, subscription_id: int, s
 
 
 async def subscriptions_of(
-    connection: AsyncConnection, instance_id: int, *, lock: bool = False
+    connection: AsyncConnection, instance_id: int, *, lock: Literal["share", "update"] | None = None
 ) -> list[Subscription]:
-    """The subscriptions of an instance. With `lock` they stay as they are until the end of the transaction:
+    """The subscriptions of an instance. With a lock they stay as they are until the end of the transaction:
     a delivery that is written meanwhile can then not miss their move to another callback."""
     statement = select(_subscriptions).where(_subscriptions.c.instance_id == instance_id)
     if lock:
-        statement = statement.with_for_update(read=True)
+        statement = statement.with_for_update(read=lock == "share")
     rows = await connection.execute(statement.order_by(_subscriptions.c.id))
     return [Subscription(**row) for row in rows.mappings()]
 
@@ -107,6 +107,7 @@ async def move(
     )
     queued = _deliveries.c.status == DeliveryStatus.QUEUED
     waiting = and_(_deliveries.c.callback_id == subscription.callback_id, _deliveries.c.due_at.is_not(None))
+    await _make_due(connection, [callback_id], now)
     await connection.execute(
         update(_deliveries)
         .where(_deliveries.c.subscription_id == subscription.id, or_(queued, waiting))
@@ -118,7 +119,6 @@ async def move(
             updated_at=now,
         )
     )
-    await _make_due(connection, [callback_id], now)
 
 
 async def deactivate(
@@ -213,6 +213,7 @@ async def finish_turn(
     `ended` are the subscriptions to deactivate, with the reasons. False, and nothing written, when the
     lease was lost: another worker sends these deliveries again.
     """
+    await _hold(connection, ended)
     if not await leases.settle(connection, Callback, lease, slow=slow):
         return False
     await _write_settlements(connection, lease.row_id, settlements, now)
@@ -227,6 +228,15 @@ async def finish_turn(
         update(_callbacks).where(_callbacks.c.id == lease.row_id).values(due_at=earliest)
     )
     return True
+
+
+async def _hold(connection: AsyncConnection, subscription_ids: Collection[int]) -> None:
+    """Locks subscriptions that are about to end, before anything else is (docs/decisions/0010)."""
+    if subscription_ids:
+        which = _subscriptions.c.id.in_(subscription_ids)
+        await connection.execute(
+            select(_subscriptions.c.id).where(which).order_by(_subscriptions.c.id).with_for_update()
+        )
 
 
 async def _write_settlements(

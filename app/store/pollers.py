@@ -32,11 +32,12 @@ async def configure(connection: AsyncConnection, instance_id: int, resource: str
 
 
 async def begin(connection: AsyncConnection, instance_id: int, *, at: str, instead_of: str) -> None:
-    """Gives the pollers of an instance that still stand at `instead_of` the place where they begin."""
+    """Gives the pollers of an instance that still stand at `instead_of` the place where they begin, also if
+    somebody is reading from there just now: what he finds is later."""
     await connection.execute(
         update(_pollers)
         .where(_pollers.c.instance_id == instance_id, _pollers.c.cursor == instead_of)
-        .values(cursor=at)
+        .values(cursor=at, fence=None, leased_until=None)
     )
 
 

@@ -16,7 +16,6 @@ from pydantic import (
 
 from app import configuration
 from app.credentials import Secrets
-from app.ids import LARGEST_ID
 from app.registry import Provider
 from app.store.tables import ExternalAuthentication, Instance, Poller, User
 from app.wire import dates, elements
@@ -24,6 +23,7 @@ from app.wire.elements import ElementBody, ElementConfigurationBody
 from app.wire.lenient import LenientBody
 from app.wire.names import Words
 
+_LARGEST_IMPORTED = 2**53 - 1  # what JavaScript can count, and far from where ids end
 _OTHERS = 2**40
 """Ids of configuration keys that no element knows begin here, and are told apart by their checksum."""
 
@@ -99,7 +99,7 @@ class InstanceUpdate(LenientBody):
 class ExportedInstance(LenientBody):
     """An instance as another service of this API answered it. Of what it has forgotten, nothing is missed."""
 
-    id: int | None = Field(None, ge=1, le=LARGEST_ID)
+    id: int | None = Field(None, ge=1, le=_LARGEST_IMPORTED)
     element: ElementReference = ElementReference()
     elementId: int | None = None
     name: Words = ""
@@ -120,33 +120,35 @@ class ExportedInstance(LenientBody):
     @classmethod
     def _names(cls, tags: Any) -> Any:
         """The oldest form of a tag is an object with an id and a name."""
-        return [tag.get("name") if isinstance(tag, dict) else tag for tag in tags or []]
+        if isinstance(tags, list):
+            return [tag.get("name") if isinstance(tag, dict) else tag for tag in tags]
+        return tags
 
     @field_validator("configuration", mode="before")
     @classmethod
     def _by_key(cls, values: Any) -> Any:
         """A configuration may also be the list that `GET /instances/{id}/configuration` answers."""
-        if isinstance(values, list):
-            return {item["key"]: item.get("propertyValue") for item in values if "key" in item}
+        if isinstance(values, list) and all(isinstance(item, dict) and "key" in item for item in values):
+            return {str(item["key"]): item.get("propertyValue") for item in values}
         return values
 
     @field_validator("token", mode="before")
     @classmethod
     def _shown(cls, token: Any) -> Any:
-        return None if token in {"", configuration.MASK} else token
+        return None if token in ("", configuration.MASK) else token
 
     @field_validator("externalAuthentication", mode="before")
     @classmethod
     def _known(cls, value: Any) -> Any:
-        return value if value in set(ExternalAuthentication) else ExternalAuthentication.NONE
+        return value if value in list(ExternalAuthentication) else ExternalAuthentication.NONE
 
 
-class ConfigurationUpdate(LenientBody):
-    """The new value of one configuration key; the whole item may be sent back."""
+class ConfigurationUpdate(BaseModel):
+    """The new value of one configuration key, null for none; the whole item may be sent back."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"propertyValue": "true"}})
+    model_config = ConfigDict(extra="allow", json_schema_extra={"example": {"propertyValue": "true"}})
 
-    propertyValue: Any = None
+    propertyValue: Any
 
 
 class ConfigurationBody(BaseModel):

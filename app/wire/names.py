@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-_HTML = re.compile(r"<!--.*?-->|</?[A-Za-z!?][^<>]*>", re.DOTALL)
+_HTML = re.compile(r"<!--.*?-->|</?[A-Za-z!?][^<>]*(?:>|$)", re.DOTALL)
 _NOT_ON_A_LINE = frozenset({"Cc", "Zl", "Zp"})
 
 

@@ -82,6 +82,7 @@ async def test_a_body_without_a_content_type_is_taken_for_json(gateway: Gateway)
         ('{"name": "a", "name": "b"}', "the key 'name' is there twice"),
         ('{"configuration": {"a": 1, "a": 2}}', "the key 'a' is there twice"),
         ('{"configuration": {"a": NaN}}', "NaN"),
+        ('{"configuration": {"a": 1e999}}', "too large"),
         ('{"configuration": {"a": 1' + "0" * 5000 + "}}", "digits"),
         ("[" * 100_000, "deep"),
         ('{"configuration": {"a": ' + "[" * 70 + "]" * 70 + "}}", "deeper than 64"),
@@ -203,6 +204,7 @@ async def test_a_missing_path_is_named_and_not_an_error_of_ours(gateway: Gateway
         ("<!-- c -->Fish & Chips", "Fish & Chips"),
         ("1 < 2 > 0", "1 < 2 > 0"),
         ("  spaced  ", "spaced"),
+        ("Acme <img src=x onerror=alert(1) ", "Acme"),
     ],
 )
 async def test_html_is_stripped_from_names_and_tags(gateway: Gateway, given: str, kept: str) -> None:

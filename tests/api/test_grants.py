@@ -154,6 +154,22 @@ async def test_the_tokens_of_a_deleted_instance_are_revoked_at_the_vendor(
     assert sandbox.get(path, headers=bearer).status_code == 401
 
 
+async def test_the_tokens_of_a_deleted_account_are_revoked_at_the_vendor(
+    gateway: Gateway, sandbox: httpx.Client
+) -> None:
+    account = await gateway.http.post("/accounts", json={"name": "Second"}, headers=gateway.platform)
+    place = f"/accounts/{account.json()['id']}"
+    order = {"emailAddress": "b@example.com", "roles": ["admin"]}
+    user = await gateway.http.post(f"{place}/users", json=order, headers=gateway.platform)
+    caller = {"Authorization": f"User {user.json()['secret']}, Organization {gateway.secrets.organization}"}
+    made = await gateway.http.post("/instances", json=await gateway.order("box"), headers=caller)
+    token = (await gateway.runtime.credentials.open(made.json()["id"])).values["oauth.user.token"]
+    bearer = {"Authorization": f"Bearer {token}"}
+    assert sandbox.get("/box/2.0/users/me", headers=bearer).status_code == 200
+    assert (await gateway.http.delete(place, headers=gateway.platform)).status_code == 200
+    assert sandbox.get("/box/2.0/users/me", headers=bearer).status_code == 401
+
+
 async def test_a_vendor_that_does_not_listen_does_not_keep_an_instance_alive(
     gateway: Gateway, acme: Acme
 ) -> None:
@@ -180,6 +196,12 @@ async def test_the_operators_app_stands_in_for_one_that_is_not_given(
             made = answer.json()
             assert answer.status_code == 200, answer.text
             assert made["configuration"]["oauth.api.secret"] is None
+            again = {"providerData": {"code": twin_of(element).code(sandbox_url)}}
+            if element == "box":
+                again["configuration"] = start["configuration"]
+            path = f"/instances/{made['id']}"
+            answer = await gateway.http.patch(path, json=again, headers=gateway.platform)
+            assert answer.status_code == 200, answer.text
             assert "sandbox-secret" not in str(await gateway.runtime.credentials.open(made["id"]))
             expire = f"{twin_of(element).control}/tokens/expire"
             sandbox.post(expire, json={"kind": "access"}).raise_for_status()

@@ -271,3 +271,17 @@ async def test_a_header_in_any_alphabet_is_no_trouble(gateway: Gateway, box: Box
     headers = {b"Authorization": f"Bearer {box_token}".encode(), b"X-Note": "jürgen 日本".encode()}
     answer = await gateway.http.get("/native/2.0/users/me", headers=headers)
     assert answer.status_code == 200
+
+
+async def test_what_proves_enough_for_the_vendors_api_opens_nothing_else(gateway: Gateway) -> None:
+    made = await gateway.connect()
+    bearer = {"Authorization": f"Bearer {made['token']}"}
+    alone = {"Authorization": f"Element {made['token']}"}
+    assert (await gateway.http.get("/native/pubapi/v1/userinfo", headers=bearer)).status_code == 200
+    for headers in (alone, bearer):
+        for path in ("/ping", "/instances/configuration", "/instances", "/objects"):
+            assert (await gateway.http.get(path, headers=headers)).status_code == 401, path
+        assert (
+            await gateway.http.patch("/instances", json={"name": "x"}, headers=headers)
+        ).status_code == 401
+        assert (await gateway.http.delete("/instances", headers=headers)).status_code == 401

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import gateway as gateways
 import httpx
 import pytest
-from acme import Acme
+from acme import Acme, consent
+from conftest import ENCRYPTION_KEY
 from gateway import Gateway
 from processes import PATIENCE
 from sqlalchemy import select
@@ -23,6 +25,18 @@ from app.store.tables import Callback, Delivery, Event, Instance, Poller, Subscr
 URL = "event.notification.callback.url"
 ENABLED = "event.notification.enabled"
 STARS = "********"
+
+
+@pytest.fixture
+async def gateway(
+    database_url: str, tmp_path: Path, sandbox: httpx.Client, sandbox_url: str
+) -> AsyncIterator[Gateway]:
+    """On both databases: what may run into each other here does so only on one of them."""
+    settings = gateways.settings_for(
+        tmp_path, sandbox_url, database_url=database_url, encryption_keys=ENCRYPTION_KEY
+    )
+    async with gateways.running(settings, sandbox_url) as made:
+        yield made
 
 
 async def patch(gateway: Gateway, instance: dict[str, Any], body: Any, status: int = 200) -> dict[str, Any]:
@@ -441,3 +455,114 @@ async def test_a_callback_that_two_instances_share_is_left_to_the_other(
     urls = {row.id: row.url for row in await rows(gateway, Callback)}
     found = {row.instance_id: urls[row.callback_id] for row in await rows(gateway, Subscription)}
     assert found == {first["id"]: receiver_url + "/other", second["id"]: receiver_url + "/first"}
+
+
+async def test_polls_turns_and_changes_of_one_instance_do_not_end_each_other(
+    gateway: Gateway, acme: Acme, receiver_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    always = watched(receiver_url) | {"event.poller.refresh_interval": "0.0001"}
+    made = [await gateway.connect(**always) for _ in range(3)]
+    done = asyncio.Event()
+
+    async def work(worker: Any) -> None:
+        while not done.is_set():
+            claimed = await worker.claim(10)
+            await asyncio.gather(*(worker.run(row) for row in claimed))
+            await asyncio.sleep(0.01)
+
+    async def change(instance: dict[str, Any]) -> None:
+        for number in range(12):
+            acme_path = f"/Shared/{instance['id']}-{number}.txt"
+            await asyncio.to_thread(acme.change, "upload", acme_path, content="x")
+            path = receiver_url + ("/a" if number % 2 else "/b")
+            body = {URL: path, "event.notification.signature.key": f"k{number}"}
+            await patch(gateway, instance, {"configuration": body})
+        answer = await gateway.http.delete(f"/instances/{instance['id']}", headers=gateway.platform)
+        assert answer.status_code == 200
+
+    workers = [
+        asyncio.create_task(work(kind(gateway.runtime, asyncio.Event())))
+        for kind in (PollWorker, DispatchWorker)
+    ]
+    await asyncio.gather(*(change(instance) for instance in made))
+    done.set()
+    await asyncio.gather(*workers)
+    assert await rows(gateway, Poller) == []
+    assert not [record.message for record in caplog.records if "unexpectedly" in record.message]
+
+
+async def test_a_deletion_beside_a_change_leaves_no_poller(gateway: Gateway, receiver_url: str) -> None:
+    for _ in range(5):
+        made = await gateway.connect()
+        path = f"/instances/{made['id']}"
+        body = {"configuration": watched(receiver_url)}
+        changed, deleted = await asyncio.gather(
+            gateway.http.patch(path, json=body, headers=gateway.platform),
+            gateway.http.delete(path, headers=gateway.platform),
+        )
+        assert (changed.status_code in {200, 404}, deleted.status_code) == (True, 200)
+        assert await rows(gateway, Poller) == []
+
+
+async def test_at_another_place_the_same_ids_are_other_events(
+    gateway: Gateway, acme: Acme, sandbox: httpx.Client, receiver_url: str
+) -> None:
+    made = await gateway.connect(**watched(receiver_url))
+    acme.change("upload", "/Shared/{n}.txt", content="x", count=5)
+    await poll(gateway)
+    before = {row.key for row in await rows(gateway, Event)}
+    assert len(before) == 5
+    sandbox.put("/control/egnyte/globex").raise_for_status()
+    code = consent(f"{gateway.sandbox_url}/egnyte/globex")
+    body = {"configuration": {"subdomain": "globex"}, "providerData": {"code": code}}
+    await patch(gateway, made, body)
+    order = {"action": "upload", "path": "/Shared/{n}.txt", "content": "x", "count": 8}
+    sandbox.post("/control/egnyte/globex/changes", json=order).raise_for_status()
+    await poll(gateway)
+    after = [row.key for row in await rows(gateway, Event)]
+    assert len(after) == 13
+    assert len({key for key in after if not key.startswith("until ")}) == 8
+
+
+async def test_a_code_is_not_lost_with_an_answer_about_events(
+    gateway: Gateway, acme: Acme, receiver_url: str
+) -> None:
+    made = await gateway.connect()
+    acme.fault("500", path="/pubapi/v1/events/cursor", times=None)
+    code = twin_of("egnyte").code(gateway.sandbox_url)
+    body = {"providerData": {"code": code}, "configuration": watched(receiver_url)}
+    await patch(gateway, made, body)
+    (poller,) = await rows(gateway, Poller)
+    assert poller.cursor == "now"
+
+
+async def test_enabling_what_is_enabled_disturbs_nobody(gateway: Gateway, receiver_url: str) -> None:
+    made = await gateway.connect(**watched(receiver_url))
+    await poll(gateway)
+    before = await rows(gateway, Poller)
+    path = f"/instances/{made['id']}/enabled"
+    assert (await gateway.http.put(path, headers=gateway.platform)).status_code == 200
+    assert await rows(gateway, Poller) == before
+
+
+async def test_a_configuration_item_without_a_value_is_no_change(gateway: Gateway) -> None:
+    made = await gateway.connect(**{"my.number": 1})
+    path = f"/instances/{made['id']}/configuration/my.number"
+    answer = await gateway.http.patch(path, json={"value": 2}, headers=gateway.platform)
+    assert (answer.status_code, answer.json()["message"][:13]) == (400, "propertyValue")
+    assert (await gateway.http.get(path, headers=gateway.platform)).json()["propertyValue"] == "1"
+    answer = await gateway.http.patch(path, json={"propertyValue": None}, headers=gateway.platform)
+    assert answer.json()["propertyValue"] is None
+
+
+async def test_a_password_in_a_url_is_not_replaced_by_stars(gateway: Gateway) -> None:
+    made = await gateway.connect(**{URL: "https://u:secret@callback.example.com/x"})
+    shown = made["configuration"][URL]
+    error = await patch(gateway, made, {"configuration": {URL: shown + "?v=2"}}, 400)
+    assert "covered by stars" in error["message"]
+
+
+async def test_a_configuration_does_not_grow_without_end(gateway: Gateway) -> None:
+    made = await gateway.connect()
+    for values in ({f"k{n}": n for n in range(600)}, {"long": "x" * 300_000}):
+        assert "holds more than" in (await patch(gateway, made, {"configuration": values}, 400))["message"]

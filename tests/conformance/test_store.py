@@ -589,10 +589,12 @@ async def test_an_account_ends_with_all_that_it_has_and_no_other(filled: Filled)
     async with filled.database.write() as connection:
         await instances.insert_credential(connection, instance_id=1, account_id=1, sealed=b"1")
         await accounts.remove(connection, 2, now=NOW)
+        await instances.remove_of_account(connection, 2, now=NOW)
         assert await instances.by_id(connection, 1, 1) is not None
         assert await accounts.by_id(connection, 2, 2) is None
         assert [user.id for user in await users.anywhere(connection, "t@example.com")] == [1]
         await accounts.remove(connection, 1, now=NOW)
+        await instances.remove_of_account(connection, 1, now=NOW)
         assert await instances.by_id(connection, 1, 1) is None
         assert await accounts.first(connection, 1) is None
         assert await users.anywhere(connection, "t@example.com") == []
@@ -662,6 +664,25 @@ async def test_instances_are_found_by_tags_and_words_and_counted(filled: Filled)
         page = await instances.find(connection, Wanted(1, 1), after_id=1, offset=1, limit=5)
         assert [row.id for row in page] == [3]
         assert await instances.count(connection, Wanted(1, 1)) == {"box": 1, "egnyte": 2}
+
+
+async def test_a_tag_with_a_comma_is_one_tag_as_well(filled: Filled) -> None:
+    await filled.poller()
+    async with filled.database.write() as connection:
+        await instances.update_instance(connection, 1, tags=["Acme, Inc", "a", "b"])
+        for tag, found in (("Acme, Inc", 1), ("a,b", 1), ("a,c", 0), ("Acme", 0)):
+            assert len(await instances.find(connection, Wanted(1, 1, tags=[tag]), limit=9)) == found, tag
+
+
+async def test_an_instance_is_ended_once_and_not_changed_afterwards(filled: Filled) -> None:
+    await filled.poller()
+    async with filled.database.write() as connection:
+        assert await instances.hold(connection, 1)
+        assert await instances.remove(connection, 1, now=NOW)
+        assert not await instances.remove(connection, 1, now=NOW)
+        assert not await instances.hold(connection, 1)
+        assert not await instances.change_instance(connection, 1, seen=NOW, name="x")
+        assert await instances.of_account(connection, 1) == []
 
 
 async def test_an_instance_may_bring_its_id_and_later_ones_are_above_it(filled: Filled) -> None:
