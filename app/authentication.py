@@ -37,7 +37,7 @@ async def log_in(runtime: Runtime, username: str, password: str) -> str:
     with one address the password decides.
 
     Raises Unauthorized, in the same words and after the same time for an unknown address as for a wrong
-    password.
+    password, and TooManyRequests.
     """
     user = await _who_is(runtime, username.strip().lower(), password)
     token, now = new_token(), runtime.clock.now()
@@ -58,9 +58,11 @@ async def log_out(runtime: Runtime, login: Login) -> None:
 
 async def new_pair(runtime: Runtime, login: Login) -> NewSecrets:
     """A further User and Organization secret. Secrets are kept as hashes, so that nobody can be shown the
-    ones that he has; of pairs made here only the newest stay."""
+    ones that he has; of pairs made here only the newest stay. Raises Unauthorized for a login that has ended
+    meanwhile."""
     made, now = NewSecrets(organization=secrets.token_hex(16), user=new_token()), runtime.clock.now()
     async with runtime.database.write() as connection:
+        await _hold(connection, login, now)
         await _store_pair(connection, login.caller, made, now)
     runtime.sessions.clear()
     log.info("secrets made for a login", extra={"user": login.caller.user_id})
@@ -94,6 +96,15 @@ async def _store(runtime: Runtime, user: User, token: str, now: datetime) -> boo
             expires_at=now + runtime.settings.login_lifetime,
         )
     return True
+
+
+async def _hold(connection: AsyncConnection, login: Login, now: datetime) -> None:
+    """Keeps a login until the end of the transaction: a new password ends it, and all that it was given."""
+    user = await users.by_id(connection, login.caller.user_id, login.caller.organization_id)
+    if user is None or not await users.hold(connection, user):
+        raise Unauthorized
+    if await tenants.caller_by_secret(connection, SecretKind.LOGIN, login.token_hash, now=now) is None:
+        raise Unauthorized
 
 
 async def _store_pair(connection: AsyncConnection, caller: Caller, made: NewSecrets, now: datetime) -> None:

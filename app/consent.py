@@ -143,7 +143,8 @@ def _is_straight(path: str) -> bool:
     """Whether nobody can read the path as one that leads upwards."""
     while (decoded := unquote(path)) != path:
         path = decoded
-    return not {".", ".."} & set(re.split(r"[/\\]", path))
+    segments = {part.partition(";")[0] for part in re.split(r"[/\\]", path)}  # Java reads `..;x` as `..`
+    return not {".", ".."} & segments
 
 
 def _check_may_name(runtime: Runtime, wish: Wish, target: SplitResult) -> None:

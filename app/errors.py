@@ -13,6 +13,7 @@ GatewayError                    500
 ├── ContentTooLarge             413
 ├── UnsupportedMediaType        415
 ├── RangeNotSatisfiable         416
+├── TooManyRequests             429   `retry_after` says how long to wait
 ├── SettingsError               500   the process refuses to start
 └── VendorError                 502   the vendor was asked, and this came of it
     ├── VendorRefused           400   the vendor says the request is wrong
@@ -101,6 +102,16 @@ class RangeNotSatisfiable(GatewayError):
     """The requested range is not in the file."""
 
     status = 416
+
+
+class TooManyRequests(GatewayError):
+    """Too much of this is being done already; try again in a moment."""
+
+    status = 429
+
+    def __init__(self, message: str | None = None, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class SettingsError(GatewayError):

@@ -31,7 +31,7 @@ from app.api import (
 from app.api.compression import Compression
 from app.api.contract import DescribedApi
 from app.api.deps import any_hub
-from app.api.requests import RequestLog
+from app.api.requests import EmptyIsAbsent, RequestLog
 from app.runtime import open_runtime
 from app.settings import Settings
 from app.workers import working
@@ -71,6 +71,7 @@ def create_app(settings: Settings, *, with_workers: bool) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
+    app.add_middleware(EmptyIsAbsent)
     app.add_middleware(Compression)
     app.add_middleware(
         CORSMiddleware,

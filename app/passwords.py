@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -11,10 +12,14 @@ from typing import TypeVar
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from app.errors import TooManyRequests
+
 T = TypeVar("T")
 
 _hasher = PasswordHasher()
 _threads = ThreadPoolExecutor(2, thread_name_prefix="passwords")  # each hash takes 64 MiB while it is made
+_AT_ONCE = 16  # being made or waiting: whoever tries passwords in bulk delays others by no more than that
+_places = threading.BoundedSemaphore(_AT_ONCE)
 
 
 def _base64(count: int) -> str:
@@ -29,12 +34,13 @@ _NOBODYS = (
 
 
 async def hashed(password: str) -> str:
-    """The form in which a password is kept."""
+    """The form in which a password is kept. Raises TooManyRequests."""
     return await _in_a_thread(lambda: _hasher.hash(password))
 
 
 async def fits(password: str, known: str | None) -> bool:
-    """Whether this is the password of a hash. Without one it never is, and that takes as long to say."""
+    """Whether this is the password of a hash. Without one it never is, and that takes as long to say.
+    Raises TooManyRequests."""
     return await _in_a_thread(lambda: _fits(password, known or _NOBODYS))
 
 
@@ -46,4 +52,8 @@ def _fits(password: str, known: str) -> bool:
 
 
 async def _in_a_thread(step: Callable[[], T]) -> T:
-    return await asyncio.get_running_loop().run_in_executor(_threads, step)
+    if not _places.acquire(blocking=False):
+        raise TooManyRequests("Too many passwords are being looked at; try again in a moment", retry_after=1)
+    working = _threads.submit(step)
+    working.add_done_callback(lambda _: _places.release())  # a caller who went does not stop the thread
+    return await asyncio.wrap_future(working)

@@ -82,7 +82,7 @@ async def create(runtime: Runtime, caller: Caller, account_id: int, wish: Wish) 
     """The new user of an account, and his secret.
 
     Raises NotFound or Forbidden for the account, Forbidden for a caller who does not manage it or for a
-    role above his own, and Conflict when the organization has a user with this address.
+    role above his own, Conflict when the organization has a user with this address, and TooManyRequests.
     """
     roles.require(caller, Role.ACCOUNT)
     role = wish.role or Role.USER
@@ -105,10 +105,11 @@ async def create(runtime: Runtime, caller: Caller, account_id: int, wish: Wish) 
 
 
 async def change(runtime: Runtime, caller: Caller, name: str, wish: Wish) -> User:
-    """Changes a user. A new password, and a user who is not active any more, end his logins.
+    """Changes a user. A new password, and a user who is not active any more, end his logins and the pairs of
+    secrets that they were given.
 
-    Raises what `get` raises, Forbidden for what is not the caller's to change, and Conflict for an address
-    that somebody else has, or when nobody could manage the organization then.
+    Raises what `get` raises, Forbidden for what is not the caller's to change, Conflict for an address that
+    somebody else has, or when nobody could manage the organization then, and TooManyRequests.
     """
     await get(runtime, caller, name)
     password_hash = await passwords.hashed(wish.password) if wish.password else None

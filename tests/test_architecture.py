@@ -15,11 +15,10 @@ ROOT = Path(app.__file__).parent
 
 # A module may import from lower rows only. What is not named here belongs to the row of its folder.
 ROWS: tuple[tuple[str, ...], ...] = (
-    ("errors", "clock", "ids", "backoff", "logs", "http_client", "tasks", "hints", "base64url",
-     "passwords"),
+    ("errors", "clock", "ids", "backoff", "logs", "http_client", "tasks", "hints", "base64url"),
     ("settings", "sealing", "ceql", "delivery.signing", "upstream.content", "upstream.reading",
      "wire.dates", "wire.lenient", "wire.names", "wire.storable", "wire.authorization", "store.tables",
-     "store.engine", "api.requests", "api.compression", "swagger_schemas"),
+     "store.engine", "api.requests", "api.compression", "swagger_schemas", "passwords"),
     ("sessions", "upstream.client", "delivery.egress", "store.leases", "store.migrations", "api.problems",
      "hubs.entries", "swagger"),
     ("objects", "api.bodies", "api.paging", "api.reference_page", "api.secrets", "upstream.oauth",

@@ -93,17 +93,20 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Each owner keeps his newest secret; owners without one get a value that no secret has."""
+    """Each owner keeps his newest secret. Owners without one get a value that no secret has, and so do users
+    who may not call: nothing says that of them any more."""
     for name in ("organization", "gateway_user"):
         with op.batch_alter_table(name) as batch_op:
             batch_op.add_column(sa.Column("secret_hash", sa.String(), nullable=True))
     op.execute(
-        "UPDATE organization SET secret_hash = coalesce((SELECT max(hash) FROM secret WHERE "
-        "kind = 'organization' AND organization_id = organization.id), 'none-' || id)"
+        "UPDATE organization SET secret_hash = coalesce((SELECT hash FROM secret WHERE "
+        "kind = 'organization' AND organization_id = organization.id ORDER BY secret.id DESC LIMIT 1), "
+        "'none-' || id)"
     )
     op.execute(
-        "UPDATE gateway_user SET secret_hash = coalesce((SELECT max(hash) FROM secret WHERE "
-        "kind = 'user' AND user_id = gateway_user.id), 'none-' || id)"
+        "UPDATE gateway_user SET secret_hash = coalesce((SELECT hash FROM secret WHERE "
+        "kind = 'user' AND user_id = gateway_user.id AND gateway_user.active "
+        "AND gateway_user.deleted_at IS NULL ORDER BY secret.id DESC LIMIT 1), 'none-' || id)"
     )
     op.drop_table("secret")
     op.drop_table("oauth_state")

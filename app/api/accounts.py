@@ -117,7 +117,7 @@ async def list_users_of_account(
     return await page_of_users(runtime, replace(users.visible(caller), account_id=account_id), paging)
 
 
-@router.post("/{id}/users", dependencies=UNKEPT, responses=responses(400, 404, 409))
+@router.post("/{id}/users", dependencies=UNKEPT, responses=responses(400, 404, 409, 429))
 async def create_user_of_account(
     runtime: RuntimeDep, caller: CallerDep, account_id: AccountId, body: UserOrder
 ) -> NewUserBody:

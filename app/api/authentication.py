@@ -34,7 +34,7 @@ async def _login(caller: CallerDep, header: Header) -> Login:
 LoginDep = Annotated[Login, Depends(_login)]
 
 
-@router.post("", dependencies=UNKEPT, responses=responses(400))
+@router.post("", dependencies=UNKEPT, responses=responses(400, 429))
 async def log_in(runtime: RuntimeDep, body: LoginOrder) -> TokenBody:
     """Logs a user in. The token stands for his User and Organization secret until it ends."""
     token = await authentication.log_in(runtime, body.username, body.password.get_secret_value())

@@ -63,14 +63,14 @@ async def get_element_docs(
     operation_id: OperationQuery = "",
 ) -> Response:
     """Describes what an element can do, as Swagger 2.0 with the paths of the hub: `/files`, `/ping`."""
-    document = swaggers.of_element(runtime.registry.find(key_or_id))
-    return answer(swagger.of_operation(document, operation_id) if operation_id else document, base_url)
+    provider = runtime.registry.find(key_or_id)
+    return element_docs(swaggers, provider, base_url, operation_id)
 
 
 @router.get("/docs/all_platform", response_model=dict[str, Any], responses=responses(400))
 async def get_platform_docs(swaggers: SwaggersDep, base_url: BaseUrlDep) -> Response:
     """Describes everything but the hub, as Swagger 2.0: elements, instances, accounts and the like."""
-    return answer(swaggers.of_platform(), base_url)
+    return swaggers.whole(base_url, swaggers.of_platform)
 
 
 @router.get("/docs/{hub}", response_model=dict[str, Any], responses=responses(400, 404))
@@ -86,8 +86,9 @@ async def get_hub_docs(
     """Describes a hub, as Swagger 2.0: all of it, or what one element can do."""
     if hub.strip().lower() != HUB_KEY:
         raise NotFound(f"No hub with the key '{hub[:100]}' found")
-    found = swaggers.of_element(runtime.registry.find(provider)) if provider else swaggers.of_hub()
-    return answer(found, base_url)
+    if provider:
+        return swaggers.whole(base_url, swaggers.of_element, runtime.registry.find(provider))
+    return swaggers.whole(base_url, swaggers.of_hub)
 
 
 @hub_objects.get("/objects/{name}/metadata", response_model_exclude_none=True)
@@ -110,6 +111,13 @@ async def get_object_docs(
     provider = runtime.registry.find(instance.element_key)
     found = objects.docs(swaggers.of_element(provider), name, documents.resources(provider))
     return answer(found, base_url)
+
+
+def element_docs(swaggers: Swaggers, provider: Provider, base_url: str, operation_id: str) -> Response:
+    """What an element can do, or that operation of it. Raises NotFound."""
+    if operation_id:
+        return answer(swagger.of_operation(swaggers.of_element(provider), operation_id), base_url)
+    return swaggers.whole(base_url, swaggers.of_element, provider)
 
 
 def metadata_of(swaggers: Swaggers, provider: Provider, name: str) -> ObjectMetadataBody:

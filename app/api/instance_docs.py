@@ -8,7 +8,7 @@ from fastapi import Path, Response
 
 from app import documents, objects, swagger
 from app.api.chosen import ConnectedDep, InstanceRouter
-from app.api.docs import ObjectMetadataBody, ObjectName, metadata_of
+from app.api.docs import ObjectMetadataBody, ObjectName, element_docs, metadata_of
 from app.api.swaggers import BaseUrlDep, OperationQuery, SwaggersDep, answer, ignored
 
 described = InstanceRouter()
@@ -25,8 +25,7 @@ async def get_instance_docs(
     found: ConnectedDep, swaggers: SwaggersDep, base_url: BaseUrlDep, operation_id: OperationQuery = ""
 ) -> Response:
     """Describes what an account can be asked, as Swagger 2.0."""
-    document = swaggers.of_element(found.provider)
-    return answer(swagger.of_operation(document, operation_id) if operation_id else document, base_url)
+    return element_docs(swaggers, found.provider, base_url, operation_id)
 
 
 @described.route("GET", "/docs/{operationId}", **_SWAGGER)
@@ -34,7 +33,7 @@ async def get_instance_operation_docs(
     found: ConnectedDep, swaggers: SwaggersDep, base_url: BaseUrlDep, operation_id: OperationId
 ) -> Response:
     """Describes one operation, as Swagger 2.0 with the definitions that it needs."""
-    return answer(swagger.of_operation(swaggers.of_element(found.provider), operation_id), base_url)
+    return element_docs(swaggers, found.provider, base_url, operation_id)
 
 
 @described.route("GET", "/docs/{operationId}/definitions", **_SWAGGER)

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from app.api.requests import request_id
-from app.errors import GatewayError, VendorError
+from app.errors import GatewayError, TooManyRequests, VendorError
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ async def _gateway_error(request: Request, error: GatewayError) -> Response:
         log.error("request failed", extra={"requestId": request_id(request), "error": error.message})
         return _answer(request, 500, GatewayError().message)
     vendor = error if isinstance(error, VendorError) else None
-    wait = vendor.retry_after if vendor else None
+    wait = error.retry_after if isinstance(error, VendorError | TooManyRequests) else None
     return _answer(
         request,
         error.status,

@@ -18,19 +18,25 @@ from app.registry import Provider
 from app.swagger import Document
 
 _HELD = 64  # documents of some 150 kB; more than there are elements, and a bound whatever is asked for
+_SERVED = 16  # of these as bytes, per URL that they are served at
 _LONGEST_URL = 2000  # characters
 _HOST = re.compile(r"([\w.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?")
 
 
 class Swaggers:
-    """Each document is made when it is asked for first, and is the same wherever it is served: only
-    `answer` says where that is."""
+    """Each document is made when it is asked for first, and is the same wherever it is served: only its
+    bytes say where that is."""
 
     def __init__(self, openapi: Callable[[], dict[str, Any]]) -> None:
         self._openapi = openapi
         self.of_element = lru_cache(_HELD)(self._of_element)
         self.of_hub = lru_cache(1)(self._of_hub)
         self.of_platform = lru_cache(1)(self._of_platform)
+        self._bytes = lru_cache(_SERVED)(_bytes)
+
+    def whole(self, base_url: str, made: Callable[..., Document], *of: Provider) -> Response:
+        """What one of the methods below makes, served at this URL."""
+        return _json(self._bytes(base_url, made, *of))
 
     def _of_element(self, provider: Provider) -> Document:
         """What the provider of an element declares that it can do."""
@@ -91,5 +97,13 @@ ignored = Depends(_ignored)
 
 
 def answer(document: Document, base_url: str) -> Response:
-    """The document, served at this URL."""
-    return Response(orjson.dumps(swagger.served_at(document, base_url)), media_type="application/json")
+    """A part of a document, served at this URL."""
+    return _json(orjson.dumps(swagger.served_at(document, base_url)))
+
+
+def _bytes(base_url: str, made: Callable[..., Document], *of: Provider) -> bytes:
+    return orjson.dumps(swagger.served_at(made(*of), base_url))
+
+
+def _json(content: bytes) -> Response:
+    return Response(content, media_type="application/json")

@@ -34,7 +34,7 @@ async def list_users(runtime: RuntimeDep, caller: CallerDep, paging: PagingDep) 
     return await page(runtime, users.visible(caller), paging)
 
 
-@router.post("/users", dependencies=UNKEPT, responses=responses(400, 409))
+@router.post("/users", dependencies=UNKEPT, responses=responses(400, 409, 429))
 async def create_user(runtime: RuntimeDep, caller: CallerDep, body: UserOrder) -> NewUserBody:
     """Makes a user in the caller's account, and shows his secret once."""
     return wire.new_user(*await users.create(runtime, caller, caller.account_id, body.wish()))
@@ -52,7 +52,7 @@ async def get_user(runtime: RuntimeDep, caller: CallerDep, name: UserName) -> Ac
     return wire.user(await users.get(runtime, caller, name))
 
 
-@router.put("/users/{emailOrId}", responses=responses(400, 404, 409))
+@router.put("/users/{emailOrId}", responses=responses(400, 404, 409, 429))
 async def replace_user(
     runtime: RuntimeDep, caller: CallerDep, name: UserName, body: UserOrder
 ) -> AccountUserBody:
@@ -60,11 +60,12 @@ async def replace_user(
     return wire.user(await users.change(runtime, caller, name, body.wish()))
 
 
-@router.patch("/users/{emailOrId}", responses=responses(400, 404, 409))
+@router.patch("/users/{emailOrId}", responses=responses(400, 404, 409, 429))
 async def change_user(
     runtime: RuntimeDep, caller: CallerDep, name: UserName, body: UserUpdate
 ) -> AccountUserBody:
-    """Changes a user. A new password ends his logins, and so does `active: false`."""
+    """Changes a user. A new password ends his logins and the secrets that they were given, and so does
+    `active: false`."""
     return wire.user(await users.change(runtime, caller, name, body.wish()))
 
 

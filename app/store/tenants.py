@@ -20,6 +20,9 @@ _PROOFS = {
 }
 """The kinds of secrets that prove as much as one of this kind."""
 
+_BY_LOGIN = (SecretKind.LOGIN, SecretKind.USER_BY_LOGIN, SecretKind.ORGANIZATION_BY_LOGIN)
+"""What somebody has who knew the password."""
+
 
 @dataclass(frozen=True)
 class Caller:
@@ -78,8 +81,8 @@ async def end_user_secrets(connection: AsyncConnection, user_id: int, *, at: dat
 
 
 async def end_logins(connection: AsyncConnection, user_id: int) -> None:
-    """Ends every login of a user."""
-    of_user = (_secrets.c.user_id == user_id, _secrets.c.kind == SecretKind.LOGIN)
+    """Ends every login of a user, and the pairs of secrets that his logins were given."""
+    of_user = (_secrets.c.user_id == user_id, _secrets.c.kind.in_(_BY_LOGIN))
     await connection.execute(delete(_secrets).where(*of_user))
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
+import threading
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -14,9 +17,11 @@ from people import PASSWORD, called, found, hire, let_time_pass, logged_in, work
 from processes import PATIENCE
 from sqlalchemy import func, select
 
-from app import logs, passwords
-from app.store import users
+from app import authentication, logs, passwords
+from app.errors import Unauthorized
+from app.store import tenants, users
 from app.store.tables import Secret, SecretKind, User, table
+from app.tenants import digest
 
 
 async def secrets_of(gateway: Gateway, user_id: int) -> dict[str, int]:
@@ -295,8 +300,13 @@ async def test_the_operator_sets_a_first_password_by_command(gateway: Gateway) -
     assert PASSWORD not in done.stdout + done.stderr
     bearer = await logged_in(gateway, "test@example.com")
     assert (await gateway.http.get("/users/me", headers=bearer)).json()["roles"] == ["org-admin"]
+    pair = (await gateway.http.get("/authentication/secrets", headers=bearer)).json()
     assert command(gateway, "test@example.com", stdin="another password\n").returncode == 0
     assert not await works(gateway, bearer)
+    by_login = f"User {pair['userSecret']}, Organization {pair['organizationSecret']}"
+    gateway.runtime.sessions.clear()
+    assert not await works(gateway, {"Authorization": by_login})
+    assert await works(gateway, gateway.platform)
 
 
 async def test_the_command_says_what_is_wrong_in_one_sentence(gateway: Gateway) -> None:
@@ -312,3 +322,56 @@ async def test_the_command_says_what_is_wrong_in_one_sentence(gateway: Gateway) 
     assert command(gateway, "test@example.com", "--organization", "2", stdin=PASSWORD).returncode == 0
     bearer = await logged_in(gateway, "test@example.com")
     assert (await gateway.http.get("/users/me", headers=bearer)).json()["id"] == stranger.id
+
+
+def comparisons() -> list[asyncio.Task[bool]]:
+    """As many as there is room for."""
+    return [asyncio.create_task(passwords.fits("x", None)) for _ in range(passwords._AT_ONCE)]
+
+
+async def test_who_would_wait_behind_a_crowd_of_logins_is_told_to_come_back(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, gate = await hire(gateway, "ann@example.com", "user"), threading.Event()
+    monkeypatch.setattr(passwords, "_fits", lambda password, known: not gate.wait(PATIENCE))
+    crowd = comparisons()
+    await asyncio.sleep(0)
+    login = {"username": ann.email, "password": PASSWORD}
+    try:
+        for method, path, body, headers in (
+            ("POST", "/authentication", login, {}),
+            ("PATCH", "/users/me", {"password": PASSWORD}, ann.headers),
+        ):
+            answer = await gateway.http.request(method, path, json=body, headers=headers)
+            assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
+            assert answer.json().keys() == {"requestId", "message"}
+    finally:
+        gate.set()
+    assert not any(await asyncio.gather(*crowd))
+    monkeypatch.undo()
+    assert await works(gateway, await logged_in(gateway, ann.email))
+
+
+async def test_who_goes_before_his_turn_leaves_his_place_to_others() -> None:
+    went = comparisons()
+    await asyncio.sleep(0)
+    for task in went:
+        task.cancel()
+    deadline = time.monotonic() + PATIENCE
+    while set(await asyncio.gather(*comparisons(), return_exceptions=True)) != {False}:
+        assert time.monotonic() < deadline, "the places of those who went are still taken"
+
+
+async def test_a_login_that_a_new_password_has_ended_is_given_no_secrets(gateway: Gateway) -> None:
+    ann = await hire(gateway, "ann@example.com", "user")
+    token = (await logged_in(gateway, ann.email))["Authorization"].removeprefix("Bearer ")
+    runtime = gateway.runtime
+    async with runtime.database.read() as connection:
+        found = await tenants.caller_by_secret(
+            connection, SecretKind.LOGIN, digest(token), now=runtime.clock.now()
+        )
+    assert found is not None
+    await called(gateway, "PATCH", f"/users/{ann.id}", password="the new password")
+    with pytest.raises(Unauthorized):
+        await authentication.new_pair(runtime, authentication.Login(found, digest(token)))
+    assert await secrets_of(gateway, ann.id) == {"user": 1}

@@ -12,6 +12,8 @@ import gateway as gateways
 import pytest
 from gateway import Gateway
 
+from app.api.requests import EmptyIsAbsent
+
 EXPOSED = (
     "Elements-Returned-Count, Elements-Total-Count, Elements-Request-Id, Elements-Next-Page-Token, "
     "Elements-Trace-Id, Elements-Error, Content-Disposition"
@@ -222,3 +224,77 @@ async def test_an_instance_without_tags_has_its_name_as_its_tag(gateway: Gateway
     assert made["tags"] == ["@acme"]
     found = await gateway.http.get("/instances?tags[]=@acme", headers=gateway.platform)
     assert [item["id"] for item in found.json()] == [made["id"]]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "page=&pageSize=&nextPage=&returnTotalCount=&hydrate=&searchText=&tags[]=",
+        "hydrate=&pageSize=1",
+        "pageSize=1&hydrate=",
+    ],
+)
+async def test_a_parameter_without_a_value_is_absent_on_the_platform(gateway: Gateway, query: str) -> None:
+    made = await gateway.connect()
+    for path in ("/instances", "/accounts/instances"):
+        answer = await gateway.http.get(f"{path}?{query}", headers=gateway.platform)
+        assert answer.status_code == 200, answer.text
+        assert [item["id"] for item in answer.json()] == [made["id"]]
+        assert "configuration" in answer.json()[0]
+    oauth = "apiKey=a&callbackUrl=https://app.example.com/&isOauthProxy=&scope=&state=&subdomain=acme"
+    assert (await gateway.http.get(f"/elements/egnyte/oauth/url?{oauth}")).status_code == 200
+
+
+@pytest.mark.parametrize("base", ["/hubs/documents", ""])
+async def test_a_parameter_without_a_value_is_absent_in_the_hub(gateway: Gateway, base: str) -> None:
+    headers = gateway.hub((await gateway.connect())["token"])
+    upload = await gateway.http.post(
+        f"{base}/files?path=/Shared/a.txt&size=&overwrite=&folderId=&tags[]=&description=",
+        files={"file": b"x"},
+        headers=headers,
+    )
+    assert upload.status_code == 200, upload.text
+    lists = "page=&pageSize=&nextPage=&where=&orderBy=&returnTotalCount=&raw=&fields="
+    for path, names in (
+        (f"/folders/contents?path=/Shared&{lists}", ["a.txt"]),
+        (f"/search?text=a.txt&path=&startDate=&endDate=&{lists}", ["a.txt"]),
+    ):
+        answer = await gateway.http.get(base + path, headers=headers)
+        assert answer.status_code == 200, answer.text
+        assert [item["name"] for item in answer.json()] == names
+        assert "raw" not in answer.json()[0]
+    refused = await gateway.http.get(f"{base}/files/metadata?path=", headers=headers)
+    assert (refused.status_code, refused.json()["message"]) == (400, "path: Field required")
+    gone = await gateway.http.delete(f"{base}/files?emptyTrash=&path=/Shared/a.txt", headers=headers)
+    assert gone.status_code == 200, gone.text
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "left"),
+    [
+        ("/instances", b"a=&b=1&c=", b"b=1"),
+        ("/instances", b"a=1&b=&c=2", b"a=1&c=2"),
+        ("/instances", b"a=", b""),
+        ("/files", b"tags[]=&tags[]=x&where=size%20=%201&", b"tags[]=x&where=size%20=%201&"),
+        ("/folders/contents", b"nextPage=YWI=&path=/a%3D&raw", b"nextPage=YWI=&path=/a%3D&raw"),
+        ("/folders/contents", b"nextPage=YQ==", b"nextPage=YQ=="),
+        ("/elements/api-v2/hubs/documents/files", b"raw=", b""),
+        ("/files/native/x", b"raw=", b""),
+        ("/native/2.0/search", b"query=&a=1", b"query=&a=1"),
+        ("/elements/api-v2/native/2.0/search", b"query=", b"query="),
+        ("/oauth/proxy", b"code=1&error_description=&state=x", b"code=1&error_description=&state=x"),
+        ("/elements/api-v2/oauth/proxy", b"error_description=", b"error_description="),
+    ],
+)
+async def test_only_pairs_without_a_value_leave_a_query_and_never_one_that_is_passed_on(
+    path: str, query: bytes, left: bytes
+) -> None:
+    heard: list[bytes] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        heard.append(scope["query_string"])
+
+    scope = {"type": "http", "path": path, "query_string": query}
+    await EmptyIsAbsent(app)(scope, None, None)  # type: ignore[arg-type]
+    assert heard == [left]
+    assert scope["query_string"] == query

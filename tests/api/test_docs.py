@@ -257,3 +257,31 @@ async def test_an_instance_describes_itself(gateway: Gateway, twin: str) -> None
     docs = (await gateway.http.get(f"{base}/objects/storage/docs", headers=headers)).json()
     assert list(docs["paths"]) == ["/storage"]
     assert (await gateway.http.get(f"{base}/objects/nothing/docs", headers=headers)).status_code == 404
+
+
+async def test_a_document_is_written_once_for_each_url(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    really = swagger.served_at
+
+    def watched(document: swagger.Document, base_url: str) -> swagger.Document:
+        written.append(base_url)
+        return really(document, base_url)
+
+    monkeypatch.setattr(swagger, "served_at", watched)
+    paths = ("/docs/documents", "/docs/all_platform", "/docs/documents?provider=box", "/elements/egnyte/docs")
+    for path in paths:
+        url = f"{path}{'&' if '?' in path else '?'}baseUrl=https://once.example.com"
+        first, second = await gateway.http.get(url), await gateway.http.get(url)
+        assert (first.status_code, first.content) == (200, second.content)
+    assert len(written) == len(paths)
+    other = (await gateway.http.get("/docs/documents?baseUrl=https://twice.example.com")).json()
+    assert (other["host"], len(written)) == ("twice.example.com", len(paths) + 1)
+
+
+async def test_few_of_the_written_documents_are_kept(gateway: Gateway) -> None:
+    for number in range(20):
+        await gateway.http.get(f"/docs/all_platform?baseUrl=https://{number}.example.com")
+    kept = gateways._application().swaggers._bytes.cache_info()  # type: ignore[attr-defined]
+    assert kept.currsize == kept.maxsize <= 16

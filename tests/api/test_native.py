@@ -62,6 +62,15 @@ async def test_the_vendors_words_come_back_untouched(gateway: Gateway, box: Box,
     assert httpx.get(moved.headers["location"]).content == b"0123456789"
 
 
+async def test_a_query_goes_to_the_vendor_as_it_was_written(
+    gateway: Gateway, box: Box, box_token: str
+) -> None:
+    for base in ("", "http://gateway"):
+        query = "fields=id&marker=&usemarker=&a=b%2Fc&limit"
+        await gateway.http.get(f"{base}/native/2.0/users/me?{query}", headers=bearer(box_token))
+        assert seen(box, "/box/2.0/users/me")[-1]["query"] == query
+
+
 async def test_every_verb_is_passed_on(gateway: Gateway, box_token: str) -> None:
     made = await ask(gateway, box_token, "2.0/folders", "POST", json={"name": "f", "parent": {"id": "0"}})
     assert made.status_code == 201

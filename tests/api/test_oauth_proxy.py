@@ -202,6 +202,7 @@ async def test_the_proxy_is_asked_for_in_several_ways(gateway: Gateway, wish: di
             f"{TARGET} x",
         ),
         *(f"{TARGET}/../x", f"{TARGET}/%2e%2E/x", f"{TARGET}/%252e./x", f"{TARGET}/..%2fx", f"{TARGET}/.."),
+        *(f"{TARGET}/..;/x", f"{TARGET}/..;a=b/x", f"{TARGET}/..%3b/x", f"{TARGET}/.;/x", f"{TARGET}/..;"),
         *(f"{TARGET}/é", f"{TARGET}/{'x' * 2000}"),
     ],
 )

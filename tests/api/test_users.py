@@ -208,13 +208,22 @@ async def test_the_last_active_administrator_stays(gateway: Gateway, people: Peo
     assert (await asked(gateway, None, "GET", "/organizations/users")).status_code == 403
 
 
-async def test_a_new_password_ends_logins_and_nothing_else(gateway: Gateway, people: People) -> None:
+async def by_login(gateway: Gateway, login: dict[str, str]) -> list[dict[str, str]]:
+    """The headers of a pair that a login is given, each half of it with one that others know."""
+    pair = (await gateway.http.get("/authentication/secrets", headers=login)).json()
+    user, organization = pair["userSecret"], pair["organizationSecret"]
+    halves = ((user, gateway.secrets.organization), (gateway.secrets.user, organization))
+    return [{"Authorization": f"User {one}, Organization {other}"} for one, other in halves]
+
+
+async def test_a_new_password_ends_logins_and_what_they_were_given(gateway: Gateway, people: People) -> None:
     hers, his = await logged_in(gateway, people.ann.email), await logged_in(gateway, people.bob.email)
+    her_pair, his_pair = await by_login(gateway, hers), await by_login(gateway, his)
     await called(gateway, "PATCH", "/users/me", by=people.ann, firstName="Ann")
-    assert await works(gateway, hers)
+    assert [await works(gateway, headers) for headers in (hers, *her_pair)] == [True] * 3
     await called(gateway, "PATCH", "/users/me", by=people.ann, password="the new password")
-    assert not await works(gateway, hers)
-    assert await works(gateway, his)
+    assert [await works(gateway, headers) for headers in (hers, *her_pair)] == [False] * 3
+    assert [await works(gateway, headers) for headers in (his, *his_pair)] == [True] * 3
     assert await works(gateway, people.ann.headers)
     assert await works(gateway, await logged_in(gateway, people.ann.email, "the new password"))
     old = {"username": people.ann.email, "password": PASSWORD}

@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
@@ -15,12 +17,14 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from conftest import ENCRYPTION_KEY
 from postgresql import Server
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, Select, inspect, select, table, text
+from sqlalchemy.exc import IntegrityError
 
 from app.settings import Settings
-from app.store import migrations
+from app.store import migrations, tenants, users
 from app.store.engine import Database
-from app.store.tables import metadata
+from app.store.tables import Role, SecretKind, metadata
+from app.store.tenants import Caller
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -86,3 +90,128 @@ def test_processes_that_start_together_take_turns(empty_url: str, tmp_path: Path
     command_line = [sys.executable, "-m", "app", "migrate"]
     crowd = [subprocess.Popen(command_line, env=environment, cwd=tmp_path) for _ in range(4)]
     assert [process.wait(60) for process in crowd] == [0] * 4
+
+
+INSTANCE = """
+    INSERT INTO instance (id, account_id, user_id, element_key, name, tags, configuration,
+        external_authentication, token_hash, valid, disabled, created_at, updated_at)
+    VALUES (4, 2, 3, 'box', 'Files', '["Docs"]', '{}', 'none', 'hash-of-token', true, false,
+        '2026-01-05 10:00:00', '2026-01-05 10:00:00')"""
+FILLED = (
+    """
+    INSERT INTO organization (id, name, secret_hash, created_at)
+    VALUES (1, 'Acme', 'hash-of-acme', '2026-01-05 10:00:00')""",
+    """
+    INSERT INTO account (id, organization_id, name, created_at)
+    VALUES (2, 1, 'First', '2026-01-05 10:00:00')""",
+    """
+    INSERT INTO gateway_user (id, account_id, email, first_name, last_name, secret_hash, created_at)
+    VALUES (3, 2, 'Ann@Example.com', 'Ann', 'Lee', 'hash-of-ann', '2026-01-05 10:00:00')""",
+    INSTANCE,
+    "INSERT INTO credential (instance_id, account_id, sealed, version) VALUES (4, 2, :sealed, 1)",
+)
+NOW = datetime(2026, 2, 1, tzinfo=UTC)
+
+
+async def fill(database: Database) -> None:
+    async with database.write() as connection:
+        for statement in FILLED:
+            bound = {"sealed": b"\x00sealed"} if ":sealed" in statement else {}
+            await connection.execute(text(statement), bound)
+
+
+def everything_in(name: str) -> Select[Any]:
+    """All columns that the table has by now, whatever the newest version says."""
+    return select(text("*")).select_from(table(name))
+
+
+async def rows_of(database: Database) -> dict[str, list[dict[str, Any]]]:
+    """Everything that `fill` wrote, by table."""
+    names = ("organization", "account", "gateway_user", "instance", "credential")
+    async with database.read() as connection:
+        return {
+            name: [dict(row) for row in (await connection.execute(everything_in(name))).mappings()]
+            for name in names
+        }
+
+
+async def broken_references(database: Database) -> list[Any]:
+    if not database.embedded:
+        return []  # PostgreSQL lets none come to be
+    async with database.read() as connection:
+        return list(await connection.exec_driver_sql("PRAGMA foreign_key_check"))
+
+
+async def connect(database: Database, instance_id: int, user_id: int) -> None:
+    """A further instance, of that user."""
+    statement = INSTANCE.replace("(4, 2, 3,", f"({instance_id}, 2, {user_id},")
+    async with database.write() as connection:
+        await connection.execute(text(statement.replace("hash-of-token", f"hash-{instance_id}")))
+
+
+@pytest.mark.parametrize("before", ["0001", "0002"])
+async def test_what_was_there_is_there_after_an_upgrade_and_a_downgrade(empty: Database, before: str) -> None:
+    await run(empty, lambda config: command.upgrade(config, before))
+    await fill(empty)
+    await run(empty, lambda config: command.upgrade(config, "0002"))
+    filled = await rows_of(empty)
+    await migrations.upgrade(empty)
+    async with empty.read() as connection:
+        caller = await tenants.caller_by_secret(connection, SecretKind.USER, "hash-of-ann", now=NOW)
+        assert await tenants.organization_by_secret(connection, "hash-of-acme", now=NOW) == 1
+        assert await tenants.organization_by_secret(connection, "hash-of-ann", now=NOW) is None
+    assert caller == Caller(3, 2, 1, "ann@example.com", "Ann", "Lee", Role.ORGANIZATION)
+    assert await broken_references(empty) == []
+    await run(empty, lambda config: command.downgrade(config, "0002"))
+    filled["gateway_user"][0]["email"] = "ann@example.com"
+    assert await rows_of(empty) == filled
+    assert await broken_references(empty) == []
+
+
+async def test_references_are_enforced_after_each_migration(empty: Database) -> None:
+    await run(empty, lambda config: command.upgrade(config, "0002"))
+    await fill(empty)
+    for number, step in ((10, migrations.upgrade), (20, back_to_0002)):
+        await step(empty)
+        await connect(empty, number, user_id=3)
+        with pytest.raises(IntegrityError):
+            await connect(empty, number + 1, user_id=404)
+
+
+async def back_to_0002(database: Database) -> None:
+    await run(database, lambda config: command.downgrade(config, "0002"))
+
+
+async def test_a_downgrade_keeps_the_newest_secret_of_those_who_may_call(empty: Database) -> None:
+    await run(empty, lambda config: command.upgrade(config, "0002"))
+    await fill(empty)
+    await migrations.upgrade(empty)
+    person = {"organization_id": 1, "account_id": 2, "first_name": "", "last_name": "", "role": Role.USER}
+    async with empty.write() as connection:
+        for user_id, more in ((5, {"active": False}), (6, {"deleted_at": NOW}), (7, {})):
+            values = {"id": user_id, "email": f"{user_id}@example.com", "created_at": NOW}
+            await users.insert_user(connection, **person, **values, **more)
+        for user_id, kind, secret_hash in (
+            (3, SecretKind.USER, "a newer hash, which sorts before the old one"),
+            (3, SecretKind.USER_BY_LOGIN, "z of a login"),
+            (5, SecretKind.USER, "inactive"),
+            (6, SecretKind.USER, "deleted"),
+        ):
+            row = {"user_id": user_id, "kind": kind, "hash": secret_hash, "created_at": NOW}
+            await tenants.insert_secret(connection, organization_id=1, **row)
+        await tenants.insert_secret(
+            connection,
+            organization_id=1,
+            kind=SecretKind.ORGANIZATION,
+            hash="a newer hash of the organization",
+            created_at=NOW,
+        )
+    await back_to_0002(empty)
+    found = await rows_of(empty)
+    assert [row["secret_hash"] for row in found["organization"]] == ["a newer hash of the organization"]
+    assert {row["id"]: row["secret_hash"] for row in found["gateway_user"]} == {
+        3: "a newer hash, which sorts before the old one",
+        5: "none-5",
+        6: "none-6",
+        7: "none-7",
+    }
