@@ -523,9 +523,10 @@ async def test_secrets_end_when_they_are_told_and_never_later(database: Database
         await tenants.end_organization_secrets(connection, 1, at=NOW, now=NOW)
         assert await tenants.organization_by_secret(connection, "whole", now=NOW) is None
     assert await secret_hashes(database) == {"user", "login"}
+    await keep_secret(database, "own", SecretKind.USER)
     async with database.write() as connection:
         await tenants.end_logins(connection, 1)
-    assert await secret_hashes(database) == {"user"}
+    assert await secret_hashes(database) == {"own"}, "what a login was given ends with it"
 
 
 async def test_an_organization_is_never_left_without_administrator(
