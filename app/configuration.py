@@ -129,6 +129,11 @@ def is_secret(key: str) -> bool:
     return bool(_SECRET.search(key)) and key not in _SECRET_EXCEPTIONS
 
 
+def has_grant(values: Mapping[str, str | None]) -> bool:
+    """Whether there is anything to speak to the vendor with."""
+    return bool(values.get(TOKEN) or values.get(REFRESH_TOKEN))
+
+
 def shown(key: str, value: str | None) -> str | None:
     """A value as an answer shows it: secrets, and passwords within URLs, are covered."""
     if value and is_secret(key):
@@ -141,7 +146,7 @@ def changed(before: Mapping[str, str | None], given: Mapping[str, str | None]) -
     and what the gateway keeps up to date itself is taken only together with a new token."""
     new = {key: value for key, value in given.items() if value != shown(key, before.get(key))}
     new = {key: value for key, value in new.items() if not (value == MASK and is_secret(key))}
-    if not (new.get(TOKEN) or new.get(REFRESH_TOKEN)):
+    if not has_grant(new):
         new = {key: value for key, value in new.items() if key not in MANAGED}
     return new
 
@@ -178,11 +183,11 @@ def check(
 
 
 def _check_tokens(configuration: Mapping[str, str | None]) -> None:
-    """Raises BadRequest for a lifetime or a time of tokens that is no number."""
-    for key in (REFRESH_INTERVAL, REFRESH_TIME):
+    """Raises BadRequest for a lifetime or a time of tokens that is no number, or beyond all calendars."""
+    for key, digits in ((REFRESH_INTERVAL, 10), (REFRESH_TIME, 13)):
         value = configuration.get(key)
-        if value and not re.fullmatch(r"\d{1,15}", value, re.ASCII):
-            raise BadRequest(f"configuration.{key}: {value[:40]!r} is not a whole number")
+        if value and not re.fullmatch(rf"\d{{1,{digits}}}", value, re.ASCII):
+            raise BadRequest(f"configuration.{key}: {value[:40]!r} is not a whole number of {digits} digits")
 
 
 def event_settings(configuration: Mapping[str, str | None], settings: Settings) -> EventSettings:

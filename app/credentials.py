@@ -35,7 +35,7 @@ _EARLY = timedelta(minutes=5)
 _STORING = timedelta(seconds=30)
 """What a refresh may take beyond the longest answer of the vendor, before another process may try."""
 
-_FOREVER = timedelta(days=365).total_seconds()
+_NEVER = datetime.max.replace(tzinfo=UTC)
 _LIVE_LIMIT = 10_000  # access tokens that are kept at hand
 
 _LOOK_AGAIN = 0.1  # seconds, while another process refreshes
@@ -55,11 +55,6 @@ class Secrets:
         # A fresh token that does not expire has no interval; the one of its predecessor must not stay.
         kept = {key: value for key, value in self.values.items() if key != REFRESH_INTERVAL}
         return replace(self, values=kept | token_values(tokens))
-
-    @property
-    def has_grant(self) -> bool:
-        """Whether there is anything to speak to the vendor with."""
-        return bool(self.values.get(TOKEN) or self.values.get(REFRESH_TOKEN))
 
 
 def token_values(tokens: Tokens) -> dict[str, str]:
@@ -171,18 +166,12 @@ class Credentials:
                 await asyncio.sleep(_LOOK_AGAIN)
 
     def _is_ending(self, secrets: Secrets, early: timedelta) -> bool:
-        life = float(secrets.values.get(REFRESH_INTERVAL) or 0)
-        if not life:
-            return False
-        age = self._clock.now().timestamp() - float(secrets.values.get(REFRESH_TIME) or 0) / 1000
-        return age >= life - min(early.total_seconds(), life / 10)
+        return self._clock.now() >= _end_of_use(secrets.values, early)
 
     def _remember(self, instance: Instance, values: Mapping[str, str]) -> None:
         """The token as it is used until it is about to end; a rejected one is looked up again."""
-        life = float(values.get(REFRESH_INTERVAL) or _FOREVER)
-        age = timedelta(seconds=life - min(_EARLY.total_seconds(), life / 10))
-        given = datetime.fromtimestamp(float(values.get(REFRESH_TIME) or 0) / 1000, UTC)
-        self._live[instance.id] = _Live(values[TOKEN], given + age, instance.updated_at)
+        until = _end_of_use(values, _EARLY)
+        self._live[instance.id] = _Live(values[TOKEN], until, instance.updated_at)
         self._live.move_to_end(instance.id)
         if len(self._live) > _LIVE_LIMIT:
             self._live.popitem(last=False)
@@ -307,6 +296,16 @@ def app_of(configuration: Mapping[str, str | None], default: OAuthApp | None) ->
         key, secret = default.key.get_secret_value(), default.secret.get_secret_value()
         redirect_uri = redirect_uri or default.callback_url
     return App(client_id=key or "", client_secret=secret or "", redirect_uri=redirect_uri or "")
+
+
+def _end_of_use(values: Mapping[str, str], early: timedelta) -> datetime:
+    """When the access token is to be refreshed: `early` before it ends, or when a tenth of its life is left
+    if that is less. One without a lifetime does not end."""
+    life = float(values.get(REFRESH_INTERVAL) or 0)
+    if not life:
+        return _NEVER
+    given = datetime.fromtimestamp(float(values.get(REFRESH_TIME) or 0) / 1000, UTC)
+    return given + timedelta(seconds=life - min(early.total_seconds(), life / 10))
 
 
 def _whole_seconds(duration: timedelta | None) -> str | None:

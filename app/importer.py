@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import configuration, instances
-from app.configuration import REFRESH_TOKEN, TOKEN, EventSettings
+from app.configuration import REFRESH_TOKEN, EventSettings
 from app.credentials import app_of
 from app.errors import BadRequest, GatewayError, NotFound
 from app.instances import Kept, Order
@@ -180,7 +180,6 @@ def _draft(runtime: Runtime, provider: Provider, body: ExportedInstance) -> _Dra
         if not (value == configuration.MASK and configuration.is_secret(key))
     }
     values, notes = _with_pollers(runtime, values)
-    grant = bool(values.get(TOKEN) or values.get(REFRESH_TOKEN))
     instances.check_configuration(runtime, provider, values, tolerated=_required(provider))
     order = Order(
         provider=provider,
@@ -194,7 +193,7 @@ def _draft(runtime: Runtime, provider: Provider, body: ExportedInstance) -> _Dra
         id=body.id,
         token=body.token,
         created_at=body.createdDate or runtime.clock.now(),
-        valid=body.valid and grant,
+        valid=body.valid and configuration.has_grant(values),
         disabled=body.disabled,
     )
     return _Draft(order, configuration.event_settings(values, runtime.settings), kept, notes)

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import configuration, documents, watching
-from app.configuration import REFRESH_INTERVAL, REFRESH_TIME, REFRESH_TOKEN, TOKEN, EventSettings
+from app.configuration import REFRESH_INTERVAL, REFRESH_TIME, REFRESH_TOKEN, EventSettings
 from app.credentials import Secrets, app_of, token_values
 from app.errors import GatewayError, NotFound
 from app.hubs.documents import NEWEST
@@ -138,8 +138,7 @@ async def _announced(runtime: Runtime, instance: Instance) -> Connected:
 def check(runtime: Runtime, order: Order) -> EventSettings:
     """What the order asks for of events. Raises BadRequest naming whatever is missing or malformed in it."""
     if order.external is ExternalAuthentication.INITIAL:
-        grant = order.configuration.get(TOKEN) or order.configuration.get(REFRESH_TOKEN)
-        missing = [] if grant else [REFRESH_TOKEN]
+        missing = [] if configuration.has_grant(order.configuration) else [REFRESH_TOKEN]
     else:
         missing = [] if order.provider_data.get("code") else ["providerData.code"]
     check_configuration(runtime, order.provider, order.configuration, missing=missing)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import configuration, documents, instances, watching
-from app.configuration import MANAGED, REFRESH_TOKEN, TOKEN, EventSettings
+from app.configuration import MANAGED, EventSettings
 from app.credentials import Secrets
 from app.errors import BadRequest, Conflict, NotFound, VendorError
 from app.instances import Connected
@@ -129,7 +129,7 @@ def _plan(runtime: Runtime, found: Connected, wish: Update) -> _Plan:
     new = configuration.changed(before, given)
     if wish.has_code:
         new = _without_tokens(new)
-    new_grant = wish.has_code or bool(new.get(TOKEN) or new.get(REFRESH_TOKEN))
+    new_grant = wish.has_code or configuration.has_grant(new)
     values = {**(_without_tokens(before) if new_grant else before), **new}  # of an old grant nothing stays
     instances.check_configuration(
         runtime, found.provider, values, tolerated=() if new_grant else _unset(found, before)
@@ -183,7 +183,7 @@ async def _end_of_stream(
         except VendorError as error:
             log.warning("first position unknown", extra={"instance": found.instance.id, "error": str(error)})
             return None
-    if plan.new_grant or not found.instance.valid or not found.secrets.has_grant:
+    if plan.new_grant or not found.instance.valid or not configuration.has_grant(found.secrets.values):
         return None
     provider = documents.bind(runtime, found.instance, budget=runtime.settings.vendor_budget)
     return await watching.end_of_stream(provider)

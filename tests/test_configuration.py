@@ -178,6 +178,9 @@ def test_what_the_gateway_keeps_up_to_date_is_taken_only_with_a_token() -> None:
 def test_a_time_of_tokens_is_a_number(key: str) -> None:
     with pytest.raises(BadRequest, match=key):
         configuration.check(Egnyte, COMPLETE | {key: "soon"})
+    with pytest.raises(BadRequest, match=key):
+        configuration.check(Egnyte, COMPLETE | {key: "9" * 14})
+    configuration.check(Egnyte, COMPLETE | {key: "9" * 10})
 
 
 @pytest.mark.parametrize("subdomain", ["acme", "a", "ACME-2", "a" * 63])
