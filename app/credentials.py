@@ -14,17 +14,18 @@ from weakref import WeakValueDictionary
 import httpx
 import orjson
 
+from app import intake
 from app.clock import Clock
 from app.configuration import REFRESH_INTERVAL, REFRESH_TIME, REFRESH_TOKEN, TOKEN
 from app.errors import GrantRefused, GrantRevoked, NotFound, VendorRefused, VendorUnauthorized
-from app.events import Recipient, grant_revoked, pack
+from app.events import Origin, grant_revoked
 from app.ids import new_id
 from app.registry import Provider, Registry
 from app.sealing import Sealer
 from app.settings import OAuthApp
-from app.store import events, instances, outbox, pollers
+from app.store import instances, pollers
 from app.store.engine import Database
-from app.store.tables import Credential, Instance
+from app.store.tables import Credential, Instance, Via
 from app.tasks import to_its_end
 from app.upstream import oauth
 from app.upstream.oauth import App, Tokens
@@ -261,15 +262,9 @@ class Credentials:
             watched = await pollers.stop(connection, instance_id, error=str(revoked), now=now)
             found = await instances.for_worker(connection, instance_id)
             change = grant_revoked(instance_id, version, revoked.provider_message, now)
-            if found is None or await events.known_keys(connection, instance_id, [change.event_id]):
-                return True
-            recipient = Recipient(
-                *found, await outbox.subscriptions_of(connection, instance_id, lock="share")
-            )
-            for resource in watched[:1]:
-                package = pack(recipient, [change], resource=resource, page_size=1, now=now)
-                await events.append(connection, package.events)
-                await outbox.append(connection, package.notifications, package.deliveries, now=now)
+            if found and watched:
+                origin = Origin(Via.GATEWAY, watched[0], page_size=1)
+                await intake.take_in(connection, *found, [change], origin, now=now)
         return True
 
 

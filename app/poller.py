@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import documents
+from app import documents, intake
 from app.backoff import after_failed_poll
 from app.errors import GatewayError, GrantRevoked, VendorError, VendorUnavailable
-from app.events import Recipient, pack
-from app.hubs.documents import Change, ChangePage, DocumentsProvider
+from app.events import Origin
+from app.hubs.documents import ChangePage, DocumentsProvider
 from app.runtime import Runtime
-from app.store import events, instances, outbox, pollers
+from app.store import instances, pollers
 from app.store.leases import Lease, lease_of
-from app.store.tables import Instance, Poller
+from app.store.tables import Instance, Poller, Via
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +80,8 @@ class PollWorker:
                 return False
             if last:
                 return page.more
-            cursor, poller.failures = page.cursor, 0
+            cursor = poller.cursor = page.cursor
+            poller.failures = 0
 
     async def _page(self, provider: DocumentsProvider, cursor: str) -> ChangePage:
         try:
@@ -97,11 +97,20 @@ class PollWorker:
         async with self._runtime.database.write() as connection:
             if not await self._move(connection, account, page, last=last, now=now):
                 return False
-            stored = await _append(connection, account, page.changes, now) if page.changes else 0
+            stored = await self._take_in(connection, account, page, now) if page.changes else 0
         if stored:
             self._runtime.wakeups.callbacks.set()
             log.info("events stored", extra={"instance": account.instance.id, "events": stored})
         return True
+
+    async def _take_in(
+        self, connection: AsyncConnection, account: _Account, page: ChangePage, now: datetime
+    ) -> int:
+        poller = account.poller
+        origin = Origin(Via.POLLING, poller.resource, poller.page_size, poller.cursor, page.cursor)
+        return await intake.take_in(
+            connection, account.instance, account.organization_id, page.changes, origin, now=now
+        )
 
     async def _move(
         self, connection: AsyncConnection, account: _Account, page: ChangePage, *, last: bool, now: datetime
@@ -143,30 +152,6 @@ class PollWorker:
             chance=random.random(),
             retry_after=error.retry_after if isinstance(error, VendorError) else None,
         )
-
-
-async def _append(
-    connection: AsyncConnection, account: _Account, changes: Sequence[Change], now: datetime
-) -> int:
-    """Stores the changes that are new with their outbox, and answers how many they are."""
-    poller = account.poller
-    known = await events.known_keys(connection, poller.instance_id, [item.event_id for item in changes])
-    fresh = _unseen(changes, known)
-    subscriptions = await outbox.subscriptions_of(connection, poller.instance_id, lock="share")
-    recipient = Recipient(account.instance, account.organization_id, subscriptions)
-    package = pack(recipient, fresh, resource=poller.resource, page_size=poller.page_size, now=now)
-    await events.append(connection, package.events)
-    await outbox.append(connection, package.notifications, package.deliveries, now=now)
-    return len(fresh)
-
-
-def _unseen(changes: Sequence[Change], known: set[str]) -> list[Change]:
-    """The changes that are neither stored nor twice in this page, in their order."""
-    found: dict[str, Change] = {}
-    for change in changes:
-        if change.event_id not in known:
-            found.setdefault(change.event_id, change)
-    return list(found.values())
 
 
 def _shown(error: GatewayError) -> str:

@@ -4,6 +4,7 @@ go to."""
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -53,8 +54,10 @@ async def watch(
             place = start if restart else {}
             await pollers.configure(connection, instance.id, resource, **how, **place)
         else:
-            owner = {"account_id": instance.account_id, "instance_id": instance.id}
-            await pollers.create(connection, resource=resource, **owner, **how, **start)
+            new: dict[str, Any] = (
+                {"account_id": instance.account_id, "instance_id": instance.id} | how | start
+            )
+            await pollers.create(connection, resource=resource, **new)
     await _subscribe(connection, runtime, instance, wanted, now)
     await wakeups.notify(connection, Poller)
 

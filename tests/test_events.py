@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from app.events import Package, Recipient, pack
+from app.events import Origin, Package, Recipient, pack
 from app.hubs.documents import Change
-from app.store.tables import Instance, Subscription
+from app.store.tables import Instance, Subscription, Via
 
 NOW = datetime(2026, 1, 5, 10, 0, 1, 250_000, tzinfo=UTC)
 INSTANCE = Instance(
@@ -61,7 +61,8 @@ def subscription(*, active: bool) -> Subscription:
 
 def packed(count: int, *, page_size: int = 20, active: bool = True) -> Package:
     recipient = Recipient(INSTANCE, 1, [subscription(active=active)])
-    return pack(recipient, [change(n) for n in range(count)], resource="events", page_size=page_size, now=NOW)
+    origin = Origin(Via.POLLING, "events", page_size)
+    return pack(recipient, [change(n) for n in range(count)], origin, last=0, now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -137,6 +138,7 @@ def test_the_body_has_the_form_of_cloud_elements() -> None:
                     "date": "2026-01-05T10:00:00Z",
                     "pollDate": "2026-01-05T10:00:01Z",
                     "newPath": "/Shared/0.txt",
+                    "sequence": 1,
                 }
             ],
         },

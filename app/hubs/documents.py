@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol
 
@@ -45,6 +45,8 @@ class Power(StrEnum):
 
     PING = "ping"
     CHANGES = "changes"
+    LONG_POLL = "long poll"
+    WEBHOOKS = "webhooks"
     ME = "me"
     STORAGE = "storage"
     METADATA = "metadata"
@@ -94,6 +96,10 @@ class Change:
     """One change at the vendor. `event_id` is the vendor's own id of it; `raw` is its untouched body.
 
     `event_type` is Cloud Elements' CREATED, UPDATED, DELETED or UNKNOWN; `change` keeps the finer verb.
+    What a vendor does not tell, the memory of earlier events may (`app/memory.py`): `if_known` is the type
+    and verb that the change has where its object is not new (an upload may be a first version or a later
+    one), and one that is `by_path` has its path for an id. `sequence` rises with the changes of one object.
+    `body` is the row as the polled resource had it, where that is not the one of the events API.
     """
 
     event_id: str
@@ -109,6 +115,61 @@ class Change:
     parent_object_id: str | None = None
     actor_id: str | None = None
     actor_name: str | None = None
+    version_id: str | None = None
+    copied_from: str | None = None
+    sequence: int | None = None
+    if_known: tuple[str, str] | None = None
+    by_path: bool = False
+    body: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Channel:
+    """Where a vendor lets its clients wait for news. It is asked anew after `retries` waits, and given up
+    after `timeout` without a word."""
+
+    url: str
+    timeout: timedelta
+    retries: int
+
+
+@dataclass(frozen=True)
+class News:
+    """What a wait ended with: something has changed, or nothing has; and the channel to wait on next, or
+    None to ask for another."""
+
+    changed: bool
+    channel: Channel | None
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request that came to `/events/{elementKey}`, as it came; the names of headers are in lower case."""
+
+    method: str
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    body: bytes
+    received_at: datetime
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What a vendor has promised to call for: its ids of that, and when it ends if it is not renewed."""
+
+    ids: tuple[str, ...]
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """What a vendor's call says. `raw` is its body; `ended` that the vendor will not call again; `note` why,
+    or what else an owner should know of the connection."""
+
+    changes: Sequence[Change]
+    raw: Any
+    ended: bool = False
+    note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -183,6 +244,37 @@ class DocumentsProvider(Protocol):
         one raises BadRequest. An empty page carries a cursor too. Repeating a call is safe. A change that
         cannot be interpreted is UNKNOWN and is never left out.
         """
+
+    async def wait(self, cursor: str, channel: Channel | None) -> News:
+        """Returns when something has changed behind `cursor`, or the vendor wants to be asked again. Holds
+        one connection meanwhile. Raises a VendorError."""
+        raise NotSupported
+
+    async def subscribe(self, url: str, secret: str, hooks: Sequence[str]) -> Hooks:
+        """Lets the vendor call `url` when something changes, with `secret` in its calls where it signs
+        nothing itself; renews what is there of `hooks` (ids of an earlier answer) and makes what is missing.
+        Repeating it is safe."""
+        raise NotSupported
+
+    async def unsubscribe(self, hooks: Sequence[str]) -> None:
+        """Ends the vendor's calls. What it no longer knows is no error."""
+        raise NotSupported
+
+    @staticmethod
+    def owner_of(call: Call) -> tuple[str, str] | None:
+        """The configuration key and its value that tell whose call it is, where its URL does not."""
+        return None
+
+    @staticmethod
+    def is_genuine(call: Call, secret: str | None, configuration: Mapping[str, str | None]) -> bool:
+        """Whether the vendor made this call and made it now. `secret` is the one that the vendor was given;
+        `configuration` is the instance's, with its secrets."""
+        return False
+
+    @staticmethod
+    def announced(call: Call) -> Announcement:
+        """What a genuine call says. Raises BadRequest for a body that makes no sense."""
+        raise NotSupported
 
     async def me(self) -> Profile:
         """The user behind the token."""

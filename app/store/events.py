@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store.tables import Event, table
+from app.store.tables import Event, EventSequence, table
 
-_events = table(Event)
+_events, _sequences = table(Event), table(EventSequence)
 
 
 async def known_keys(connection: AsyncConnection, instance_id: int, keys: Sequence[str]) -> set[str]:
@@ -18,10 +19,23 @@ async def known_keys(connection: AsyncConnection, instance_id: int, keys: Sequen
     return set((await connection.scalars(statement)).all())
 
 
+async def last_sequence(connection: AsyncConnection, *, instance_id: int, account_id: int) -> int:
+    """The number of the instance's last event. Until the transaction ends nobody else stores events of it."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(_sequences).values(instance_id=instance_id, account_id=account_id, last=0)
+    held = statement.on_conflict_do_update(index_elements=["instance_id"], set_={"last": _sequences.c.last})
+    return int((await connection.execute(held.returning(_sequences.c.last))).scalar_one())
+
+
 async def append(connection: AsyncConnection, events: Sequence[Event]) -> None:
-    """Stores new events in one batch."""
-    if events:
-        await connection.execute(insert(_events), [event.model_dump() for event in events])
+    """Stores new events of one instance in one batch, in their order."""
+    if not events:
+        return
+    await connection.execute(insert(_events), [event.model_dump() for event in events])
+    newest = events[-1]
+    await connection.execute(
+        update(_sequences).where(_sequences.c.instance_id == newest.instance_id).values(last=newest.sequence)
+    )
 
 
 async def rename_keys(connection: AsyncConnection, instance_id: int, *, prefix: str) -> None:

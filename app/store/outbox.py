@@ -66,9 +66,12 @@ async def callback_id(connection: AsyncConnection, *, account_id: int, url: str)
     return int((await connection.execute(same.returning(_callbacks.c.id))).scalar_one())
 
 
-async def subscribe(connection: AsyncConnection, **values: Any) -> int:
+async def subscribe(
+    connection: AsyncConnection, *, configured: bool = True, ordered: bool = False, **values: Any
+) -> int:
     """Writes a subscription and answers its id."""
-    done = await connection.execute(insert(_subscriptions).values(active=True, **values))
+    statement = insert(_subscriptions).values(active=True, configured=configured, ordered=ordered, **values)
+    done = await connection.execute(statement)
     return int(done.inserted_primary_key[0])  # type: ignore[index]
 
 

@@ -16,9 +16,9 @@ from app.store.tables import Poller, table
 _pollers = table(Poller)
 
 
-async def create(connection: AsyncConnection, **values: Any) -> None:
+async def create(connection: AsyncConnection, *, waits: bool = False, **values: Any) -> None:
     """Starts the polling of one resource of an instance."""
-    await connection.execute(insert(_pollers).values(failures=0, **values))
+    await connection.execute(insert(_pollers).values(failures=0, waits=waits, **values))
 
 
 async def configure(connection: AsyncConnection, instance_id: int, resource: str, **values: Any) -> None:
@@ -59,10 +59,11 @@ async def resume(connection: AsyncConnection, instance_id: int, *, now: datetime
 
 
 async def claim_due(
-    connection: AsyncConnection, *, limit: int, now: datetime, lease: timedelta
+    connection: AsyncConnection, *, limit: int, now: datetime, lease: timedelta, waits: bool = False
 ) -> list[Poller]:
     """Takes at most `limit` due pollers for as long as `lease`; see `leases.claim`."""
-    rows = await leases.claim(connection, Poller, limit=limit, now=now, lease=lease)
+    kind = [_pollers.c.waits.is_(waits)]
+    rows = await leases.claim(connection, Poller, limit=limit, now=now, lease=lease, where=kind)
     return [Poller(**row) for row in rows]
 
 

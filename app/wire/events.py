@@ -45,6 +45,8 @@ class EventBody(BaseModel):
     previousPath: str | None = None
     name: str | None = None
     parentObjectId: str | None = None
+    versionId: str | None = None
+    copiedFrom: str | None = None
     actor: ActorBody | None = None
     change: str
     raw: dict[str, Any] | None = None
@@ -52,6 +54,8 @@ class EventBody(BaseModel):
 
 def row(change: Change, *, raw: bool) -> dict[str, Any]:
     """One change under the names that Cloud Elements' poller configurations expect; unknown ones left out."""
+    if change.body is not None:
+        return dict(change.body)
     actor = {"id": change.actor_id, "name": change.actor_name}
     values: dict[str, Any] = {
         "event_id": change.event_id,
@@ -63,6 +67,8 @@ def row(change: Change, *, raw: bool) -> dict[str, Any]:
         "previousPath": change.previous_path,
         "name": change.name,
         "parentObjectId": change.parent_object_id,
+        "versionId": change.version_id,
+        "copiedFrom": change.copied_from,
         "actor": {key: value for key, value in actor.items() if value is not None} or None,
         "change": change.change,
         "raw": dict(change.raw) if raw else None,

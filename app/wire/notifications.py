@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -24,17 +24,18 @@ def body(
     event_id: int,
     instance: Instance,
     organization_id: int,
-    changes: Sequence[Change],
+    changes: Sequence[tuple[Change, int]],
+    raw: Any,
     resource: str,
-    page: Sequence[Mapping[str, Any]],
-    polled_at: datetime,
+    polled_at: datetime | None,
+    now: datetime,
 ) -> bytes:
     """The bytes that are signed and sent, the same at every attempt.
 
-    `changes` are the (at most 10) events of this notification; `page` are the full rows of the polled
-    page that they came with, which each notification of that page repeats.
+    `changes` are the events of this notification with their numbers; `raw` is what they came in: the rows of
+    the polled page, or the body that the vendor sent. Each notification of that page repeats it.
     """
-    raw = {resource: page, "objectType": resource, "instance_id": str(instance.id), "eventId": str(event_id)}
+    marks = {"objectType": resource, "instance_id": str(instance.id), "eventId": str(event_id)}
     message = {
         "elementKey": instance.element_key,
         "accountId": instance.account_id,
@@ -45,14 +46,14 @@ def body(
         "instance_id": instance.id,
         "instanceName": instance.name,
         "instanceTags": instance.tags,
-        "raw": raw,
-        "events": [_event(change, instance, polled_at) for change in changes],
+        "raw": raw | marks if isinstance(raw, dict) else {"body": raw} | marks,
+        "events": [_event(change, number, instance, polled_at) for change, number in changes],
     }
     return orjson.dumps(
         {
             "id": str(notification_id),
             "severity": "low",
-            "createdDate": dates.seconds(polled_at),
+            "createdDate": dates.seconds(now),
             "topic": topic(instance),
             "action": "notify",
             "user": str(instance.user_id),
@@ -61,7 +62,7 @@ def body(
     )
 
 
-def _event(change: Change, instance: Instance, polled_at: datetime) -> dict[str, Any]:
+def _event(change: Change, number: int, instance: Instance, polled_at: datetime | None) -> dict[str, Any]:
     values = {
         "elementKey": instance.element_key,
         "hubKey": HUB_KEY,
@@ -69,8 +70,9 @@ def _event(change: Change, instance: Instance, polled_at: datetime) -> dict[str,
         "objectType": change.object_type,
         "objectId": change.object_id,
         "date": dates.seconds(change.date),
-        "pollDate": dates.seconds(polled_at),
+        "pollDate": dates.seconds(polled_at) if polled_at else None,
         "newPath": change.path,
         "parentObjectId": change.parent_object_id,
+        "sequence": number,
     }
     return {key: value for key, value in values.items() if value is not None}

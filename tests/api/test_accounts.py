@@ -223,7 +223,7 @@ async def deliver(gateway: Gateway, url: str) -> None:
             last_error=None,
             updated_at=LONG_AGO,
         )
-        notification = Notification(**common, topic="topic", body=b"{}")
+        notification = Notification(**common, topic="topic", resource="events", via="polling", body=b"{}")
         await outbox.append(connection, [notification], [delivery], now=LONG_AGO)
 
 

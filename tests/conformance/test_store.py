@@ -115,7 +115,9 @@ class Filled:
             "instance_id": subscription.instance_id,
             "created_at": NOW,
         }
-        notification = Notification(**common, topic="topic", body=b"%d" % number)
+        notification = Notification(
+            **common, topic="topic", resource="events", via="polling", body=b"%d" % number
+        )
         delivery = Delivery(
             **common,
             notification_id=number,
@@ -292,9 +294,13 @@ async def test_an_event_is_stored_once(filled: Filled) -> None:
             "account_id": 1,
             "instance_id": 1,
             "notification_id": 1,
+            "event_type": "CREATED",
+            "object_type": "file",
+            "object_id": "g-1",
+            "change": "create",
             "row": {"a": [1, None, "ü"]},
         }
-        return Event(id=number, key=key, event_date=NOW, created_at=NOW, **common)
+        return Event(id=number, sequence=number, key=key, event_date=NOW, created_at=NOW, **common)
 
     async with filled.database.write() as connection:
         await events.append(connection, [event(1, "a"), event(2, "b")])

@@ -55,7 +55,14 @@ class Bench:
         self._number += count
         common: dict[str, Any] = {"account_id": 1, "instance_id": 1, "created_at": LONG_AGO}
         notifications = [
-            Notification(id=number, topic="topic", body=b'{"id":"%d"}' % number, **common)
+            Notification(
+                id=number,
+                topic="topic",
+                resource="events",
+                via="polling",
+                body=b'{"id":"%d"}' % number,
+                **common,
+            )
             for number in numbers
         ]
         deliveries = [

@@ -384,7 +384,7 @@ async def test_duplicates_and_disorder_lose_nothing(box: BoxAccount, provider: B
     ).filter(lambda value: isinstance(value, dict))
 )
 def test_any_event_can_be_told(event: dict[str, Any]) -> None:
-    change = module._change(event)
+    change = module.changes.told(event)
     assert change.event_id
     assert change.object_id
     assert change.event_type in {"CREATED", "UPDATED", "DELETED", "UNKNOWN"}

@@ -300,7 +300,7 @@ def test_events_are_told_in_cloud_elements_words(
     kind: str, action: str, data: Any, expected: tuple[str, ...]
 ) -> None:
     event = {"id": 77, "timestamp": "2026-01-05T10:00:00.000Z", "actor": 121, "type": kind, "action": action}
-    found = egnyte._change(event | {"data": data})
+    found = egnyte.changes.told(event | {"data": data})
     assert (found.event_type, found.change, found.object_type, found.object_id) == expected
     assert (found.event_id, found.actor_id, found.date) == ("77", "121", NOW)
     assert found.raw["action"] == action
@@ -308,7 +308,7 @@ def test_events_are_told_in_cloud_elements_words(
 
 def test_a_permission_change_names_its_folder_by_id() -> None:
     event = {"id": 1, "type": "permission_change", "action": "permission_change", "data": FILE}
-    found = egnyte._change(event | {"eventTypeSpecificAttributes": {"targetFolderId": "f-1"}})
+    found = egnyte.changes.told(event | {"eventTypeSpecificAttributes": {"targetFolderId": "f-1"}})
     assert (found.object_type, found.object_id) == ("folder", "f-1")
 
 
@@ -323,10 +323,10 @@ def test_a_permission_change_names_its_folder_by_id() -> None:
     ],
 )
 def test_an_event_that_makes_no_sense_is_passed_on(event: dict[str, Any]) -> None:
-    found = egnyte._change(event)
+    found = egnyte.changes.told(event)
     assert found.event_type == "UNKNOWN"
     assert found.raw == event
-    assert found.event_id == egnyte._change(dict(event)).event_id
+    assert found.event_id == egnyte.changes.told(dict(event)).event_id
 
 
 def answering(cursor: Any, page: Any) -> Egnyte:
@@ -392,7 +392,7 @@ async def test_a_full_page_that_leads_nowhere_is_not_asked_for_again() -> None:
     )
 )
 def test_any_event_can_be_told(event: dict[str, Any]) -> None:
-    found = egnyte._change(event)
+    found = egnyte.changes.told(event)
     assert found.event_type in {"CREATED", "UPDATED", "DELETED", "UNKNOWN"}
     assert found.object_id
     assert found.raw == event

@@ -5,11 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import mimetypes
-import re
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar
 
@@ -27,7 +26,7 @@ from app.errors import (
     VendorUnauthorized,
     VendorUnavailable,
 )
-from app.hubs.documents import NEWEST, Change, ChangePage, DocumentsProvider, Field, Native, Power
+from app.hubs.documents import ChangePage, DocumentsProvider, Field, Native, Power
 from app.hubs.entries import (
     Collaboration,
     Comment,
@@ -51,12 +50,13 @@ from app.hubs.entries import (
     offset_of,
 )
 from app.hubs.paths import Paths, segment, split
+from app.providers.box import changes
+from app.providers.box.items import ROOT, path_of
 from app.upstream.client import Refusal, Upstream, decode
 from app.upstream.content import HELD, Chunk, Content, ahead, chunks
 from app.upstream.oauth import OAuthSpec
-from app.upstream.reading import date, fingerprint, mapping, rows, text
+from app.upstream.reading import date, mapping, rows, text
 
-_ROOT = "0"
 _FIELDS = (
     "type,id,sequence_id,etag,sha1,name,description,size,path_collection,created_at,modified_at,"
     "content_created_at,content_modified_at,created_by,modified_by,owned_by,shared_link,parent,item_status,tags"
@@ -71,34 +71,6 @@ _OFFSET_LIMIT = 10_000  # entries; Box refuses offsets beyond it
 _SORTS = {"name": "name", "modifiedDate": "date", "size": "size"}
 
 _sha1 = partial(hashlib.sha1, usedforsecurity=False)  # the checksum that Box uses
-
-# Event type of the user streams -> Cloud Elements' event type and the finer verb.
-_MEANING: dict[str, tuple[str, str]] = {
-    "ITEM_CREATE": ("CREATED", "create"),
-    "ITEM_UPLOAD": ("CREATED", "upload"),
-    "ITEM_COPY": ("CREATED", "copy"),
-    "ITEM_MOVE": ("UPDATED", "move"),
-    "ITEM_RENAME": ("UPDATED", "rename"),
-    "ITEM_TRASH": ("DELETED", "trash"),
-    "ITEM_UNDELETE_VIA_TRASH": ("CREATED", "restore"),
-    "ITEM_MAKE_CURRENT_VERSION": ("UPDATED", "version"),
-    "LOCK_CREATE": ("UPDATED", "lock"),
-    "LOCK_DESTROY": ("UPDATED", "unlock"),
-    "ITEM_SHARED": ("UPDATED", "share"),
-    "ITEM_SHARED_CREATE": ("UPDATED", "share"),
-    "ITEM_SHARED_UPDATE": ("UPDATED", "share"),
-    "ITEM_SHARED_UNSHARE": ("UPDATED", "unshare"),
-    "COLLAB_ADD_COLLABORATOR": ("UPDATED", "permission"),
-    "COLLAB_INVITE_COLLABORATOR": ("UPDATED", "permission"),
-    "COLLAB_ROLE_CHANGE": ("UPDATED", "permission"),
-    "COLLAB_REMOVE_COLLABORATOR": ("UPDATED", "permission"),
-    "COMMENT_CREATE": ("UPDATED", "comment"),
-    "COMMENT_EDIT": ("UPDATED", "comment"),
-    "COMMENT_DELETE": ("UPDATED", "uncomment"),
-    "TAG_ITEM_CREATE": ("UPDATED", "tag"),
-}
-# Somebody read something, or it is about no file: nothing was created, updated or deleted.
-_NO_CHANGE = re.compile(r"ITEM_(DOWNLOAD|PREVIEW|OPEN|SYNC|UNSYNC)|GROUP_.*|ENABLE_TWO_FACTOR_AUTH|MASTER_.*")
 
 
 class Box(DocumentsProvider):
@@ -148,7 +120,7 @@ class Box(DocumentsProvider):
         self._upstream = upstream
         self._paths = Paths(
             upstream.hints,
-            root_id=_ROOT,
+            root_id=ROOT,
             fetch=self._fetch,
             children=self._children,
             create=self._create_in,
@@ -382,22 +354,7 @@ class Box(DocumentsProvider):
         await self._upstream.call("DELETE", _at(entry, _metadata(template, scope)))
 
     async def changes(self, cursor: str | None, limit: int) -> ChangePage:
-        if cursor is not None and cursor != NEWEST and not re.fullmatch(r"\d{1,40}", cursor, re.ASCII):
-            raise BadRequest(f"cursor: {cursor[:40]!r} is not a cursor of Box's event stream")
-        body = await self._json(
-            "GET",
-            "/2.0/events",
-            params={"stream_type": "all", "stream_position": cursor or "0", "limit": limit},
-        )
-        if "next_stream_position" not in body:
-            raise VendorUnavailable("the vendor's answer is not a page of events")
-        following = str(body["next_stream_position"])
-        if cursor == NEWEST:
-            return ChangePage([], following, more=False)
-        events = [event for event in _rows(body) if not _NO_CHANGE.fullmatch(str(event.get("event_type")))]
-        once = {change.event_id: change for change in map(_change, events)}
-        # A short page is no end; an empty one, or one that leads nowhere, is.
-        return ChangePage(list(once.values()), following, more=bool(_rows(body)) and following != cursor)
+        return await changes.page(self._upstream, cursor, limit)
 
     async def _json(self, method: str, path: str, **call: Any) -> Mapping[str, Any]:
         return mapping(decode(await self._upstream.call(method, path, **call)))
@@ -617,7 +574,7 @@ def _entry(item: Mapping[str, Any]) -> Entry:
         id=str(item["id"]),
         kind=kind,
         name=name,
-        path=_path(item, name),
+        path=path_of(item, name),
         size=item.get("size"),
         created_at=date(item.get("created_at")),
         modified_at=date(item.get("modified_at")),
@@ -627,14 +584,6 @@ def _entry(item: Mapping[str, Any]) -> Entry:
         tags=item.get("tags") or (),
         description=text(item.get("description")),
     )
-
-
-def _path(item: Mapping[str, Any], name: str) -> str:
-    """Box names the folders above an item; the outermost one, "All Files", is no part of a path."""
-    if item.get("id") == _ROOT:
-        return "/"
-    above = _rows(mapping(item.get("path_collection")))
-    return "/" + "/".join([*(str(row.get("name")) for row in above if row.get("id") != _ROOT), name])
 
 
 def _uploaded(body: Any) -> Entry:
@@ -687,31 +636,6 @@ def _metadata(template: str, scope: str | None) -> str:
     """`properties` is the one free template that every account has."""
     usual = "global" if template == "properties" else "enterprise"
     return f"/metadata/{segment(scope or usual)}/{segment(template)}"
-
-
-def _change(event: Mapping[str, Any]) -> Change:
-    source = mapping(event.get("source"))
-    item = mapping(source.get("item")) or source
-    kind, item_id = item.get("type") or item.get("item_type"), item.get("id") or item.get("item_id")
-    name = text(item.get("name") or item.get("item_name"))
-    event_type, verb = _MEANING.get(str(event.get("event_type")), ("UNKNOWN", str(event.get("event_type"))))
-    if verb == "upload" and str(item.get("etag") or "0") != "0":
-        event_type, verb = "UPDATED", "version"
-    event_id, actor = str(event.get("event_id") or fingerprint(event)), mapping(event.get("created_by"))
-    return Change(
-        event_id=event_id,
-        event_type=event_type if item_id else "UNKNOWN",
-        object_type=str(kind or "unknown"),
-        object_id=str(item_id or event_id),
-        date=date(event.get("created_at")) or datetime.now(UTC),
-        change=verb,
-        raw=event,
-        path=_path(item, name) if name and item.get("path_collection") else None,
-        name=name,
-        parent_object_id=text(mapping(item.get("parent")).get("id")),
-        actor_id=text(actor.get("id")),
-        actor_name=text(actor.get("name")),
-    )
 
 
 def _envelope(parent_id: str, file_id: str | None, name: str) -> tuple[bytes, bytes, dict[str, str]]:

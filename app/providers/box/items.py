@@ -1,0 +1,18 @@
+"""What is true of every form in which Box shows a file or folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.upstream.reading import mapping, rows
+
+ROOT = "0"
+
+
+def path_of(item: Mapping[str, Any], name: str) -> str:
+    """Box names the folders above an item; the outermost one, "All Files", is no part of a path."""
+    if item.get("id") == ROOT:
+        return "/"
+    above = rows(mapping(item.get("path_collection")).get("entries"))
+    return "/" + "/".join([*(str(row.get("name")) for row in above if row.get("id") != ROOT), name])

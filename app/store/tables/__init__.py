@@ -1,0 +1,63 @@
+"""The tables. Every row that a hot path touches carries its `account_id`, so that accounts can be spread
+over databases; no query on a hot path joins across accounts."""
+
+from app.store.tables.columns import Duty, UtcDateTime, metadata, table
+from app.store.tables.events import (
+    AsyncRequest,
+    Attempt,
+    Callback,
+    Delivery,
+    DeliveryObject,
+    Event,
+    EventSequence,
+    KnownObject,
+    Notification,
+    Poller,
+    Subscription,
+    VendorWebhook,
+)
+from app.store.tables.instances import Credential, FileLink, Instance
+from app.store.tables.tenants import Account, OAuthState, Organization, Secret, User
+from app.store.tables.words import (
+    FAILURE_POLICY,
+    DeliveryStatus,
+    ExternalAuthentication,
+    FailurePolicy,
+    Role,
+    SecretKind,
+    Via,
+)
+
+__all__ = [
+    "FAILURE_POLICY",
+    "Account",
+    "AsyncRequest",
+    "Attempt",
+    "Callback",
+    "Credential",
+    "Delivery",
+    "DeliveryObject",
+    "DeliveryStatus",
+    "Duty",
+    "Event",
+    "EventSequence",
+    "ExternalAuthentication",
+    "FailurePolicy",
+    "FileLink",
+    "Instance",
+    "KnownObject",
+    "Notification",
+    "OAuthState",
+    "Organization",
+    "Poller",
+    "Role",
+    "Secret",
+    "SecretKind",
+    "Subscription",
+    "User",
+    "UtcDateTime",
+    "VendorWebhook",
+    "Via",
+    "metadata",
+    "table",
+]
