@@ -1,21 +1,14 @@
-"""The configuration of an instance: keys that every element has, secrets, and what the event keys mean."""
+"""The configuration of an instance: keys that every element has, secrets, and which values are admitted."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
-from urllib.parse import urlsplit
-
-import orjson
 
 from app.errors import BadRequest
 from app.hubs.documents import Field
 from app.registry import Provider
-from app.settings import Settings
 
 MASK = "********"
 """What an answer shows instead of a secret."""
@@ -27,14 +20,10 @@ REFRESH_TIME = "oauth.user.refresh_time"
 MANAGED = frozenset({TOKEN, REFRESH_TOKEN, REFRESH_INTERVAL, REFRESH_TIME})
 """What the gateway itself keeps up to date."""
 
-LONGEST_INTERVAL_MINUTES = 60 * 24 * 365
 LONGEST_URL = 2000  # characters; an index entry of PostgreSQL holds 2,700 bytes
 LONGEST_KEY = 200  # characters
 MOST_KEYS = 500  # an element's own are about 20, and clients add a few
 LARGEST = 256 * 1024  # characters in all keys and values
-LONGEST_RESOURCE_NAME = 200  # characters
-POLL_PAGE_SIZE = 20  # rows per polled page where the configuration names none; Cloud Elements' own number
-EVENT_RESOURCE_PATHS = frozenset({"/hubs/documents/events", "/events", "events"})
 
 COMMON: tuple[Field, ...] = (
     Field("oauth.api.key", "API key", "The client id of your app at the vendor.", "PASSWORD", required=True),
@@ -99,17 +88,6 @@ _URL_PASSWORD = re.compile(r"(//[^/?#@:]*:)[^/?#@]+(?=@)")
 _SECRET_EXCEPTIONS = frozenset({"event.helper.key"})
 
 
-@dataclass(frozen=True)
-class EventSettings:
-    """What the `event.` keys of a configuration ask for. `resources` are names with their page sizes."""
-
-    enabled: bool
-    callback_url: str | None
-    signature_key: str | None
-    interval: timedelta
-    resources: Mapping[str, int]
-
-
 def fields(provider: Provider) -> tuple[Field, ...]:
     """Every configuration key of an element, its own ones first."""
     return provider.fields + COMMON
@@ -138,7 +116,7 @@ def shown(key: str, value: str | None) -> str | None:
     """A value as an answer shows it: secrets, and passwords within URLs, are covered."""
     if value and is_secret(key):
         return MASK
-    return _without_password(value) if value and key.endswith(".url") else value
+    return without_password(value) if value and key.endswith(".url") else value
 
 
 def changed(before: Mapping[str, str | None], given: Mapping[str, str | None]) -> dict[str, str | None]:
@@ -190,94 +168,6 @@ def _check_tokens(configuration: Mapping[str, str | None]) -> None:
             raise BadRequest(f"configuration.{key}: {value[:40]!r} is not a whole number of {digits} digits")
 
 
-def event_settings(configuration: Mapping[str, str | None], settings: Settings) -> EventSettings:
-    """Reads the `event.` keys. Raises BadRequest naming the key that cannot be used."""
-    return EventSettings(
-        enabled=(configuration.get("event.notification.enabled") or "").strip().lower() == "true",
-        callback_url=_callback_url(configuration.get("event.notification.callback.url")),
-        signature_key=configuration.get("event.notification.signature.key") or None,
-        interval=_interval(configuration.get("event.poller.refresh_interval"), settings),
-        resources=_resources(configuration.get("event.poller.configuration")),
-    )
-
-
-def _callback_url(value: str | None) -> str | None:
-    if not value or not value.strip():
-        return None
-    url = value.strip()
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or not url.isprintable() or len(url) > LONGEST_URL:
-        raise BadRequest(
-            f"configuration.event.notification.callback.url: {_without_password(url)[:200]!r} is not "
-            f"an http or https URL of at most {LONGEST_URL} characters"
-        )
-    return url
-
-
-def _without_password(url: str) -> str:
+def without_password(url: str) -> str:
     """`https://user:password@host` with the password covered."""
     return _URL_PASSWORD.sub(rf"\1{MASK}", url)
-
-
-def _interval(value: str | None, settings: Settings) -> timedelta:
-    if not value or not value.strip():
-        return settings.poll_interval
-    try:
-        minutes = float(value)
-    except ValueError:
-        minutes = -1.0
-    if not 0 < minutes <= LONGEST_INTERVAL_MINUTES:
-        raise BadRequest(
-            f"configuration.event.poller.refresh_interval: {value[:40]!r} is not a number of minutes"
-        )
-    return max(timedelta(minutes=minutes), settings.poll_interval_floor)
-
-
-def _resources(text: str | None) -> Mapping[str, int]:
-    """Names of the resources to poll. The date formats beside them are kept and not needed: the rows of
-    the events resource carry their dates in one known form."""
-    if not text or not text.strip():
-        return {"events": POLL_PAGE_SIZE}
-    found = _poller_configuration(text)
-    return {name: _page_size(name, resource) for name, resource in found.items()} or {
-        "events": POLL_PAGE_SIZE
-    }
-
-
-def _poller_configuration(text: str) -> dict[str, Mapping[str, Any]]:
-    key = "configuration.event.poller.configuration"
-    try:
-        found = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise BadRequest(f"{key}: not valid JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise BadRequest(f"{key}: must be an object of resources")
-    for name, resource in found.items():
-        if len(name) > LONGEST_RESOURCE_NAME:
-            raise BadRequest(f"{key}: a resource name is longer than {LONGEST_RESOURCE_NAME} characters")
-        url = resource.get("url") if isinstance(resource, dict) else None
-        if not isinstance(url, str):
-            raise BadRequest(f"{key}.{name}.url: is required")
-        if _path(url) not in EVENT_RESOURCE_PATHS:
-            raise BadRequest(
-                f"{key}.{name}.url: {url[:200]!r} cannot be polled; use '/hubs/documents/events'"
-            )
-    return found
-
-
-def _path(url: str) -> str | None:
-    try:
-        return urlsplit(url).path
-    except ValueError:
-        return None
-
-
-def _page_size(name: str, resource: Mapping[str, Any]) -> int:
-    size = resource.get("pageSize", POLL_PAGE_SIZE)
-    if not re.fullmatch(r"\d{1,4}", str(size), re.ASCII) or not 1 <= int(size) <= 1000:
-        raise BadRequest(f"configuration.event.poller.configuration.{name}.pageSize: must be 1 to 1000")
-    return int(size)

@@ -12,10 +12,11 @@ import orjson
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import configuration, instances
-from app.configuration import REFRESH_TOKEN, EventSettings
+from app import configuration, event_settings, instances
+from app.configuration import REFRESH_TOKEN
 from app.credentials import app_of
 from app.errors import BadRequest, GatewayError, NotFound
+from app.event_settings import EventSettings
 from app.instances import Kept, Order
 from app.registry import Provider
 from app.runtime import Runtime
@@ -196,7 +197,7 @@ def _draft(runtime: Runtime, provider: Provider, body: ExportedInstance) -> _Dra
         valid=body.valid and configuration.has_grant(values),
         disabled=body.disabled,
     )
-    return _Draft(order, configuration.event_settings(values, runtime.settings), kept, notes)
+    return _Draft(order, event_settings.read(values, runtime.settings), kept, notes)
 
 
 def _required(provider: Provider) -> set[str]:
@@ -213,7 +214,7 @@ def _with_pollers(
     if legacy and not found.get(_POLLERS):
         found[_POLLERS] = orjson.dumps(legacy_pollers(legacy)).decode()
     try:
-        configuration.event_settings(found, runtime.settings)
+        event_settings.read(found, runtime.settings)
     except BadRequest as error:
         if _POLLERS not in error.message:
             raise

@@ -11,10 +11,11 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import configuration, documents, watching
-from app.configuration import REFRESH_INTERVAL, REFRESH_TIME, REFRESH_TOKEN, EventSettings
+from app import configuration, documents, event_settings, watching
+from app.configuration import REFRESH_INTERVAL, REFRESH_TIME, REFRESH_TOKEN
 from app.credentials import Secrets, app_of, token_values
 from app.errors import GatewayError, NotFound
+from app.event_settings import EventSettings
 from app.hubs.documents import NEWEST
 from app.registry import Provider
 from app.runtime import Runtime
@@ -142,7 +143,7 @@ def check(runtime: Runtime, order: Order) -> EventSettings:
     else:
         missing = [] if order.provider_data.get("code") else ["providerData.code"]
     check_configuration(runtime, order.provider, order.configuration, missing=missing)
-    return configuration.event_settings(order.configuration, runtime.settings)
+    return event_settings.read(order.configuration, runtime.settings)
 
 
 def check_configuration(

@@ -12,10 +12,11 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import configuration, documents, instances, watching
-from app.configuration import MANAGED, EventSettings
+from app import configuration, documents, event_settings, instances, watching
+from app.configuration import MANAGED
 from app.credentials import Secrets
 from app.errors import BadRequest, Conflict, NotFound, VendorError
+from app.event_settings import EventSettings
 from app.instances import Connected
 from app.runtime import Runtime
 from app.store import events, pollers
@@ -139,8 +140,8 @@ def _plan(runtime: Runtime, found: Connected, wish: Update) -> _Plan:
         raise BadRequest("configuration: the account is at another place then; send a providerData.code too")
     return _Plan(
         values=values,
-        wanted=configuration.event_settings(values, runtime.settings),
-        wanted_before=configuration.event_settings(before, runtime.settings),
+        wanted=event_settings.read(values, runtime.settings),
+        wanted_before=event_settings.read(before, runtime.settings),
         new_grant=new_grant,
         moved=moved,
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.configuration import EventSettings
+from app.event_settings import EventSettings
 from app.hubs.documents import NEWEST, DocumentsProvider
 from app.runtime import Runtime
 from app.store import outbox, pollers, wakeups

@@ -28,7 +28,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("registry", "providers", "wire.events", "wire.notifications", "wire.documents", "wire.secrets",
      "wire.organizations"),
     ("configuration", "events", "listing"),
-    ("memory", "wire.elements"),
+    ("event_settings", "memory", "wire.elements"),
     ("intake",),
     ("credentials",),
     ("runtime",),

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app import configuration
-from app.configuration import EventSettings, as_text, event_settings, is_secret
+from app import configuration, event_settings
+from app.configuration import as_text, is_secret
 from app.errors import BadRequest
+from app.event_settings import EventSettings
 from app.providers.egnyte import Egnyte
 from app.settings import load
 
@@ -112,12 +113,12 @@ def test_the_interval_is_in_minutes_and_has_a_floor(minutes: str | None, interva
 
 
 def read(**values: str | None) -> EventSettings:
-    return event_settings(values, SETTINGS)
+    return event_settings.read(values, SETTINGS)
 
 
 def resources(poller: object) -> dict[str, int]:
     text = poller if isinstance(poller, str) else json.dumps(poller)
-    return dict(event_settings({POLLER: text}, SETTINGS).resources)
+    return dict(event_settings.read({POLLER: text}, SETTINGS).resources)
 
 
 @given(
