@@ -33,7 +33,10 @@ lock: $(INSTALLED)  ## Resolve the newest versions that pyproject.toml admits
 		--output-file requirements.lock pyproject.toml
 
 bench: $(INSTALLED)  ## Every benchmark; each prints ratios against a baseline of its own run
+	PYTHONPATH=tests:benchmarks $(BIN)/python benchmarks/deliveries.py
+	PYTHONPATH=tests $(BIN)/python benchmarks/held_connections.py
 	PYTHONPATH=tests $(BIN)/python benchmarks/idle_instances.py
+	PYTHONPATH=tests:benchmarks $(BIN)/python benchmarks/latency.py
 	PYTHONPATH=tests $(BIN)/python benchmarks/memory.py
 	PYTHONPATH=tests $(BIN)/python benchmarks/metadata.py
 	PYTHONPATH=tests $(BIN)/python benchmarks/transfers.py

@@ -165,7 +165,7 @@ def _like(text: str, pieces: list[str]) -> bool:
 
 
 def _compare(compare: Callable[[Any, Any], bool], actual: Any, wanted: str) -> bool:
-    for read in (_time, _number):
+    for read in (time_of, _number):
         left, right = read(str(actual)), read(wanted)
         if left is not None and right is not None:
             return compare(left, right)
@@ -173,7 +173,8 @@ def _compare(compare: Callable[[Any, Any], bool], actual: Any, wanted: str) -> b
     return compare(text, wanted)
 
 
-def _time(text: str) -> datetime | None:
+def time_of(text: str) -> datetime | None:
+    """The time that a value stands for, in UTC where it names no zone; None for another text."""
     if not re.match(r"\d{4}-\d{2}-\d{2}", text):
         return None
     try:

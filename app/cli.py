@@ -20,7 +20,7 @@ from app import __version__, importer, logs, registry, sealing, settings, tenant
 from app.clock import Clock
 from app.errors import GatewayError, SettingsError
 from app.importer import Line, Outcome
-from app.main import create_app
+from app.main import create_app, with_inside
 from app.runtime import open_database, open_runtime, open_sealer
 from app.settings import Settings
 from app.store import migrations
@@ -284,7 +284,9 @@ async def _work(wanted: Settings) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, draining.set)
     async with open_runtime(wanted) as runtime:
-        await run_worker(runtime, draining)
+        app = create_app(wanted, with_workers=False)
+        app.state.runtime = runtime
+        await run_worker(with_inside(runtime, app), draining)
 
 
 def _print_secrets(made: NewSecrets, what: str) -> None:

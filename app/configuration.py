@@ -46,7 +46,12 @@ COMMON: tuple[Field, ...] = (
         "BOOLEAN",
         "false",
     ),
-    Field("event.vendor.type", "Vendor event type", "How the vendor is watched: polling.", default="polling"),
+    Field(
+        "event.vendor.type",
+        "Vendor event type",
+        "How the vendor is watched: polling; or webhook, where the vendor can call, and polling beside it.",
+        default="polling",
+    ),
     Field(
         "event.notification.type", "Notification type", "How changes are sent: webhook.", default="webhook"
     ),
@@ -63,6 +68,36 @@ COMMON: tuple[Field, ...] = (
         "PASSWORD",
     ),
     Field(
+        "event.notification.signature.secondary.key",
+        "Secondary Callback Notification Signature Key",
+        "A second key, in Elements-Webhook-Signature-Secondary, while receivers change over.",
+        "PASSWORD",
+    ),
+    Field(
+        "event.notification.basic.username",
+        "Callback username",
+        "User of the Basic auth that is sent to the callback.",
+    ),
+    Field(
+        "event.notification.basic.password",
+        "Callback password",
+        "Password of the Basic auth that is sent to the callback.",
+        "PASSWORD",
+    ),
+    Field(
+        "event.notification.callback.headers",
+        "Callback headers",
+        "Headers of every call, as JSON or `Name: value` lines.",
+        "PASSWORD",
+    ),
+    Field(
+        "event.notification.ordered",
+        "Ordered notifications",
+        "Whether what concerns one object waits until what came before has arrived.",
+        "BOOLEAN",
+        "false",
+    ),
+    Field(
         "event.poller.refresh_interval",
         "Event poller refresh interval (mins)",
         "Minutes between two polls; decimals are allowed.",
@@ -70,6 +105,13 @@ COMMON: tuple[Field, ...] = (
         "15",
     ),
     Field("event.poller.configuration", "Configure Polling", "The resources to poll, as JSON.", "TEXTAREA"),
+    Field(
+        "event.poller.urls",
+        "Resources to poll, older form",
+        "Lines of `resource|url|...`; counts without event.poller.configuration.",
+        "TEXTAREA",
+        hidden=True,
+    ),
     Field(
         "filter.response.nulls",
         "Filter null values",

@@ -22,7 +22,7 @@ from app.events import Origin, grant_revoked
 from app.ids import new_id
 from app.registry import Provider, Registry
 from app.sealing import Sealer
-from app.settings import OAuthApp
+from app.setting_types import OAuthApp
 from app.store import instances, pollers
 from app.store.engine import Database
 from app.store.tables import Credential, Instance, Via

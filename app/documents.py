@@ -73,6 +73,7 @@ def upstream(
         budget=budget,
         hints=runtime.hints.of(account) if account is not None else None,
         transfer_timeout=runtime.settings.transfer_timeout,
+        waits=runtime.waits,
     )
 
 

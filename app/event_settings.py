@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,38 +11,89 @@ from urllib.parse import urlsplit
 import orjson
 
 from app import configuration
+from app.delivery.carried import Carried, parse_headers
 from app.errors import BadRequest
+from app.hubs.documents import Power
+from app.polling import resources as polled
+from app.registry import Provider
 from app.settings import Settings
 
+VENDOR_TYPE = "event.vendor.type"
+POLLING = "polling"
+WEBHOOKS = frozenset({"webhook", "webhooks"})  # Cloud Elements' table has the one, its examples the other
 LONGEST_INTERVAL_MINUTES = 60 * 24 * 365
 LONGEST_RESOURCE_NAME = 200  # characters
-POLL_PAGE_SIZE = 20  # rows per polled page where the configuration names none; Cloud Elements' own number
-EVENT_RESOURCE_PATHS = frozenset({"/hubs/documents/events", "/events", "events"})
+MOST_RESOURCES = 20  # of one instance; each is polled by itself
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One resource to poll. `reading` is what the configuration says of it; without, it is the vendor's own
+    stream of events."""
+
+    page_size: int = polled.PAGE_SIZE
+    reading: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class EventSettings:
-    """What the `event.` keys of a configuration ask for. `resources` are names with their page sizes."""
+    """What the `event.` keys of a configuration ask for. `resources` are those to poll, by their names."""
 
     enabled: bool
+    webhooks: bool
     callback_url: str | None
-    signature_key: str | None
+    carried: Carried
+    ordered: bool
     interval: timedelta
-    resources: Mapping[str, int]
+    long_poll: bool
+    resources: Mapping[str, Resource]
 
 
 def read(values: Mapping[str, str | None], settings: Settings) -> EventSettings:
     """Reads the `event.` keys. Raises BadRequest naming the key that cannot be used."""
     return EventSettings(
-        enabled=(values.get("event.notification.enabled") or "").strip().lower() == "true",
-        callback_url=_callback_url(values.get("event.notification.callback.url")),
-        signature_key=values.get("event.notification.signature.key") or None,
+        enabled=_enabled(values),
+        webhooks=wants_webhooks(values),
+        callback_url=callback_url(values.get("event.notification.callback.url")),
+        carried=_carried(values),
+        ordered=(values.get("event.notification.ordered") or "").strip().lower() == "true",
         interval=_interval(values.get("event.poller.refresh_interval"), settings),
-        resources=_resources(values.get("event.poller.configuration")),
+        long_poll=_long_poll(values),
+        resources=_resources(values),
     )
 
 
-def _callback_url(value: str | None) -> str | None:
+def wants_webhooks(values: Mapping[str, str | None]) -> bool:
+    """Whether the vendor is to call when something changes."""
+    return _enabled(values) and _vendor_type(values) in WEBHOOKS
+
+
+def check_vendor_type(provider: Provider, values: Mapping[str, str | None], settings: Settings) -> None:
+    """Raises BadRequest for a way to be told of changes that there is not, that the vendor does not offer, or
+    that cannot work because nobody has said where the vendor reaches this gateway."""
+    kind, key = _vendor_type(values), f"configuration.{VENDOR_TYPE}"
+    if kind == POLLING:
+        return
+    if kind not in WEBHOOKS:
+        raise BadRequest(f"{key}: {kind[:40]!r} is neither 'polling' nor 'webhook'")
+    if Power.WEBHOOKS not in provider.powers:
+        raise BadRequest(f"{key}: the element '{provider.key}' has no webhooks; use 'polling'")
+    if _enabled(values) and settings.public_url is None:
+        raise BadRequest(f"{key}: {kind!r} needs GATEWAY_PUBLIC_URL, where the vendor reaches this gateway")
+
+
+def _enabled(values: Mapping[str, str | None]) -> bool:
+    return (values.get("event.notification.enabled") or "").strip().lower() == "true"
+
+
+def _vendor_type(values: Mapping[str, str | None]) -> str:
+    return (values.get(VENDOR_TYPE) or "").strip().lower() or POLLING
+
+
+def callback_url(
+    value: str | None, *, name: str = "configuration.event.notification.callback.url"
+) -> str | None:
+    """A URL that notifications can be sent to; None where there is none. Raises BadRequest with `name`."""
     if not value or not value.strip():
         return None
     url = value.strip()
@@ -54,10 +104,46 @@ def _callback_url(value: str | None) -> str | None:
         usable = False
     if not usable or not url.isprintable() or len(url) > configuration.LONGEST_URL:
         raise BadRequest(
-            f"configuration.event.notification.callback.url: {configuration.without_password(url)[:200]!r} "
+            f"{name}: {configuration.without_password(url)[:200]!r} "
             f"is not an http or https URL of at most {configuration.LONGEST_URL} characters"
         )
     return url
+
+
+def _carried(values: Mapping[str, str | None]) -> Carried:
+    keys = (
+        values.get("event.notification.signature.key"),
+        values.get("event.notification.signature.secondary.key"),
+    )
+    basic = _basic(values)
+    try:
+        headers = parse_headers(
+            values.get("event.notification.callback.headers") or "", with_basic=basic is not None
+        )
+    except ValueError as error:
+        raise BadRequest(f"configuration.event.notification.callback.headers: {error}") from None
+    return Carried(tuple(key for key in keys if key), basic, headers)
+
+
+def _basic(values: Mapping[str, str | None]) -> tuple[str, str] | None:
+    name, password = (
+        values.get(f"event.notification.basic.{part}") or "" for part in ("username", "password")
+    )
+    if not name and not password:
+        return None
+    for part, value, forbidden in (("username", name, ":"), ("password", password, "")):
+        if not value.isprintable() or (forbidden and forbidden in value):
+            raise BadRequest(
+                f"configuration.event.notification.basic.{part}: has a character that Basic auth cannot carry"
+            )
+    return name, password
+
+
+def _long_poll(values: Mapping[str, str | None]) -> bool:
+    """Whether a vendor that can say when there is something new is to do so, as it is unless somebody asks
+    for less."""
+    by_polling = (values.get("event.vendor.type") or "polling").strip().lower() == "polling"
+    return by_polling and (values.get("event.poller.long.poll") or "").strip().lower() != "false"
 
 
 def _interval(value: str | None, settings: Settings) -> timedelta:
@@ -74,47 +160,37 @@ def _interval(value: str | None, settings: Settings) -> timedelta:
     return max(timedelta(minutes=minutes), settings.poll_interval_floor)
 
 
-def _resources(text: str | None) -> Mapping[str, int]:
-    """Names of the resources to poll. The date formats beside them are kept and not needed: the rows of
-    the events resource carry their dates in one known form."""
-    if not text or not text.strip():
-        return {"events": POLL_PAGE_SIZE}
-    found = _poller_configuration(text)
-    return {name: _page_size(name, resource) for name, resource in found.items()} or {
-        "events": POLL_PAGE_SIZE
-    }
+def _resources(values: Mapping[str, str | None]) -> Mapping[str, Resource]:
+    """The resources to poll: those of `event.poller.configuration`, or of the older `event.poller.urls`, or
+    the vendor's stream of events."""
+    key, found = "event.poller.configuration", _poller_configuration(values.get("event.poller.configuration"))
+    if not found:
+        key, found = "event.poller.urls", polled.legacy(values.get("event.poller.urls") or "")
+    if len(found) > MOST_RESOURCES:
+        raise BadRequest(f"configuration.{key}: has more than {MOST_RESOURCES} resources")
+    read = {name: _resource(f"configuration.{key}", name, resource) for name, resource in found.items()}
+    return read or {"events": Resource()}
 
 
-def _poller_configuration(text: str) -> dict[str, Mapping[str, Any]]:
+def _poller_configuration(text: str | None) -> Mapping[str, Any]:
     key = "configuration.event.poller.configuration"
     try:
-        found = orjson.loads(text)
+        found = orjson.loads(text) if text and text.strip() else {}
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"{key}: not valid JSON: {error}") from None
     if not isinstance(found, dict):
         raise BadRequest(f"{key}: must be an object of resources")
-    for name, resource in found.items():
-        if len(name) > LONGEST_RESOURCE_NAME:
-            raise BadRequest(f"{key}: a resource name is longer than {LONGEST_RESOURCE_NAME} characters")
-        url = resource.get("url") if isinstance(resource, dict) else None
-        if not isinstance(url, str):
-            raise BadRequest(f"{key}.{name}.url: is required")
-        if _path(url) not in EVENT_RESOURCE_PATHS:
-            raise BadRequest(
-                f"{key}.{name}.url: {url[:200]!r} cannot be polled; use '/hubs/documents/events'"
-            )
     return found
 
 
-def _path(url: str) -> str | None:
-    try:
-        return urlsplit(url).path
-    except ValueError:
-        return None
-
-
-def _page_size(name: str, resource: Mapping[str, Any]) -> int:
-    size = resource.get("pageSize", POLL_PAGE_SIZE)
-    if not re.fullmatch(r"\d{1,4}", str(size), re.ASCII) or not 1 <= int(size) <= 1000:
-        raise BadRequest(f"configuration.event.poller.configuration.{name}.pageSize: must be 1 to 1000")
-    return int(size)
+def _resource(key: str, name: str, resource: Any) -> Resource:
+    if not name.strip() or len(name) > LONGEST_RESOURCE_NAME:
+        raise BadRequest(f"{key}: a resource name is empty or longer than {LONGEST_RESOURCE_NAME} letters")
+    label = f"{key}.{name}"
+    if not isinstance(resource, dict):
+        raise BadRequest(f"{label}.url: is required")
+    size = polled.page_size(label, resource)
+    if polled.is_stream(resource.get("url")):
+        return Resource(size)
+    polled.parse(label, resource)
+    return Resource(size, resource)

@@ -9,7 +9,9 @@ from typing import Any
 
 from app.hubs.documents import Change
 from app.ids import new_id
-from app.store.tables import Delivery, DeliveryStatus, Event, Instance, Notification, Subscription, Via
+from app.store.events import NewEvent
+from app.store.new_rows import NewDelivery, NewNotification
+from app.store.tables import DeliveryStatus, Instance, Subscription, Via
 from app.wire import events as rows
 from app.wire import notifications
 
@@ -43,9 +45,9 @@ class Origin:
 class Package:
     """Rows that go into the store together."""
 
-    events: list[Event] = field(default_factory=list)
-    notifications: list[Notification] = field(default_factory=list)
-    deliveries: list[Delivery] = field(default_factory=list)
+    events: list[NewEvent] = field(default_factory=list)
+    notifications: list[NewNotification] = field(default_factory=list)
+    deliveries: list[NewDelivery] = field(default_factory=list)
 
 
 def grant_revoked(instance_id: int, version: int, reason: str | None, now: datetime) -> Change:
@@ -61,19 +63,33 @@ def grant_revoked(instance_id: int, version: int, reason: str | None, now: datet
     )
 
 
+def gap(instance_id: int, resource: str, *, since: datetime | None, until: datetime) -> Change:
+    """What an owner is told when the vendor no longer had the events between these times."""
+    return Change(
+        event_id=f"gateway:gap:{resource}:{until.isoformat()}",
+        event_type="UNKNOWN",
+        object_type="instance",
+        object_id=str(instance_id),
+        date=until,
+        change="gap",
+        raw={"from": since.isoformat() if since else None, "to": until.isoformat()},
+    )
+
+
 def pack(
     recipient: Recipient, changes: Sequence[Change], origin: Origin, *, last: int, now: datetime
 ) -> Package:
-    """Numbers changes from `last` on and cuts them into pages, and these into notifications. Pure but for
-    ids."""
+    """Numbers changes from `last` on and cuts them into pages, and these into notifications. Each row is
+    serialised once, for its event and for the bodies. Pure but for ids."""
     package, size = Package(), EVENTS_PER_NOTIFICATION[origin.via]
     for page in _cut(changes, origin.page_size):
-        page_rows = [rows.row(change, raw=True) for change in page]
+        texts = [rows.text(change) for change in page]
+        raw = origin.raw if origin.via is Via.WEBHOOK else {origin.resource: notifications.listed(texts)}
         for start in range(0, len(page), size):
             part = slice(start, start + size)
-            numbered = _events(recipient.instance, page[part], page_rows[part], last, now)
+            numbered = _events(recipient.instance, page[part], texts[part], last, now)
             last = numbered[-1].sequence
-            sent = _notification(recipient, origin, page[part], page_rows, numbered, now)
+            sent = _notification(recipient, origin, page[part], raw, numbered, now)
             package.events += numbered
             package.notifications.append(sent)
             package.deliveries += [_delivery(sent, item, now) for item in recipient.subscriptions]
@@ -84,12 +100,12 @@ def _notification(
     recipient: Recipient,
     origin: Origin,
     changes: Sequence[Change],
-    page: Sequence[dict[str, Any]],
-    numbered: Sequence[Event],
+    raw: Any,
+    numbered: Sequence[NewEvent],
     now: datetime,
-) -> Notification:
+) -> NewNotification:
     first = numbered[0]
-    return Notification(
+    return NewNotification(
         id=first.notification_id,
         account_id=first.account_id,
         instance_id=first.instance_id,
@@ -100,7 +116,7 @@ def _notification(
             instance=recipient.instance,
             organization_id=recipient.organization_id,
             changes=[(change, event.sequence) for change, event in zip(changes, numbered, strict=True)],
-            raw=origin.raw if origin.via is Via.WEBHOOK else {origin.resource: page},
+            raw=raw,
             resource=origin.resource,
             polled_at=now if origin.via is Via.POLLING else None,
             now=now,
@@ -122,36 +138,34 @@ def _cut(changes: Sequence[Change], size: int) -> Iterator[Sequence[Change]]:
 
 
 def _events(
-    instance: Instance,
-    changes: Sequence[Change],
-    page_rows: Sequence[dict[str, Any]],
-    last: int,
-    now: datetime,
-) -> list[Event]:
+    instance: Instance, changes: Sequence[Change], texts: Sequence[bytes], last: int, now: datetime
+) -> list[NewEvent]:
     notification_id = new_id()
     return [
-        Event(
-            id=new_id(),
-            account_id=instance.account_id,
-            instance_id=instance.id,
-            notification_id=notification_id,
-            sequence=number,
-            key=change.event_id,
-            event_type=change.event_type,
-            object_type=change.object_type,
-            object_id=change.object_id,
-            change=change.change,
-            event_date=change.date,
-            created_at=now,
-            row=row,
+        NewEvent(
+            new_id(),
+            instance.account_id,
+            instance.id,
+            notification_id,
+            number,
+            change.event_id,
+            change.event_type,
+            change.object_type,
+            change.object_id,
+            change.change,
+            change.sequence,
+            None,
+            change.date,
+            now,
+            text.decode(),
         )
-        for number, (change, row) in enumerate(zip(changes, page_rows, strict=True), start=last + 1)
+        for number, change, text in zip(range(last + 1, last + 1 + len(changes)), changes, texts, strict=True)
     ]
 
 
-def _delivery(notification: Notification, subscription: Subscription, now: datetime) -> Delivery:
+def _delivery(notification: NewNotification, subscription: Subscription, now: datetime) -> NewDelivery:
     """Due at once, or queued for its owner where the subscription was deactivated."""
-    return Delivery(
+    return NewDelivery(
         id=new_id(),
         account_id=notification.account_id,
         instance_id=notification.instance_id,
@@ -159,7 +173,9 @@ def _delivery(notification: Notification, subscription: Subscription, now: datet
         subscription_id=subscription.id,
         callback_id=subscription.callback_id,
         status=DeliveryStatus.CREATED if subscription.active else DeliveryStatus.QUEUED,
+        attempts=0,
         due_at=now if subscription.active else None,
+        last_status=None,
         last_error=None,
         created_at=now,
         updated_at=now,

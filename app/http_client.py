@@ -28,9 +28,8 @@ with warnings.catch_warnings():
             return URL(str_or_url, encoded=True) if isinstance(str_or_url, str) else str_or_url
 
 
-def pooled_client(*, timeout: timedelta, agent: str, **pool: Any) -> httpx.AsyncClient:
-    """A client that follows no redirects and keeps no cookies, neither httpx's nor aiohttp's: accounts share
-    its connections and not each other's sessions. `pool` are the arguments of aiohttp's TCPConnector.
+def pooled_transport(**pool: Any) -> AiohttpTransport:
+    """Connections without cookies. `pool` are the arguments of aiohttp's TCPConnector.
 
     httpx over aiohttp, because httpx's own pool slows down with the square of its connections.
     """
@@ -40,8 +39,14 @@ def pooled_client(*, timeout: timedelta, agent: str, **pool: Any) -> httpx.Async
         connector = aiohttp.TCPConnector(ssl=context, **pool)
         return _Session(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
+    return AiohttpTransport(client=session, verify=context)
+
+
+def pooled_client(*, timeout: timedelta, agent: str, **pool: Any) -> httpx.AsyncClient:
+    """A client that follows no redirects and keeps no cookies, neither httpx's nor aiohttp's: accounts share
+    its connections and not each other's sessions. `pool` is as in `pooled_transport`."""
     return httpx.AsyncClient(
-        transport=AiohttpTransport(client=session, verify=context),
+        transport=pooled_transport(**pool),
         timeout=timeout.total_seconds(),
         headers={"User-Agent": agent},
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),

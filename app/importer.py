@@ -18,6 +18,7 @@ from app.credentials import app_of
 from app.errors import BadRequest, GatewayError, NotFound
 from app.event_settings import EventSettings
 from app.instances import Kept, Order
+from app.polling import resources
 from app.registry import Provider
 from app.runtime import Runtime
 from app.store import instances as rows
@@ -32,9 +33,6 @@ from app.wire.instances import ExportedInstance
 
 _POLLERS = "event.poller.configuration"
 _LEGACY_POLLERS = "event.poller.urls"
-_LEGACY_DATES = tuple(
-    f"{kind}Date{part}" for kind in ("updated", "created") for part in ("Field", "Format", "Timezone")
-)
 
 log = logging.getLogger(__name__)
 
@@ -181,6 +179,8 @@ def _draft(runtime: Runtime, provider: Provider, body: ExportedInstance) -> _Dra
         if not (value == configuration.MASK and configuration.is_secret(key))
     }
     values, notes = _with_pollers(runtime, values)
+    values, more = _with_vendor_type(runtime, provider, values)
+    notes += more
     instances.check_configuration(runtime, provider, values, tolerated=_required(provider))
     order = Order(
         provider=provider,
@@ -212,29 +212,30 @@ def _with_pollers(
     found, notes = dict(values), []
     legacy = found.get(_LEGACY_POLLERS)
     if legacy and not found.get(_POLLERS):
-        found[_POLLERS] = orjson.dumps(legacy_pollers(legacy)).decode()
+        found[_POLLERS] = orjson.dumps(resources.legacy(legacy)).decode()
     try:
         event_settings.read(found, runtime.settings)
     except BadRequest as error:
         if _POLLERS not in error.message:
             raise
-        found[f"imported.{_POLLERS}"] = found.pop(_POLLERS)
+        for key in (_POLLERS, _LEGACY_POLLERS):
+            if key in found:
+                found[f"imported.{key}"] = found.pop(key)
         notes.append(f"{error.message}; the account's events are polled instead")
     return found, notes
 
 
-def legacy_pollers(text: str) -> dict[str, Any]:
-    """The lines of an `event.poller.urls`, `resource|url|filter|updated field, format, zone|created ...`, as
-    an `event.poller.configuration`. Fields at the end of a line may be missing."""
-    return {name: poller for line in text.replace("\\n", "\n").splitlines() for name, poller in _legacy(line)}
-
-
-def _legacy(line: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    resource, url, _, *dates = [*(part.strip() for part in line.split("|")), "", ""]
-    if not resource:
-        return
-    given = {name: value for name, value in zip(_LEGACY_DATES, dates, strict=False) if value}
-    yield resource, {"url": url or f"/hubs/documents/{resource}", "idField": "", "datesConfiguration": given}
+def _with_vendor_type(
+    runtime: Runtime, provider: Provider, values: Mapping[str, str | None]
+) -> tuple[dict[str, str | None], list[str]]:
+    """The configuration with a way to be told of changes that works here: polling always does."""
+    found, key = dict(values), event_settings.VENDOR_TYPE
+    try:
+        event_settings.check_vendor_type(provider, found, runtime.settings)
+    except BadRequest as error:
+        found[f"imported.{key}"] = found.pop(key)
+        return found, [f"{error.message}; the account is polled instead"]
+    return found, []
 
 
 async def _with_consent(runtime: Runtime, caller: Caller, line: Line) -> Line:

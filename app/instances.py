@@ -19,13 +19,14 @@ from app.event_settings import EventSettings
 from app.hubs.documents import NEWEST
 from app.registry import Provider
 from app.runtime import Runtime
-from app.store import accounts, instances, pollers
+from app.store import accounts, instances, pollers, vendor_webhooks
 from app.store.instances import Wanted
-from app.store.tables import ExternalAuthentication, Instance, Poller, User
+from app.store.tables import ExternalAuthentication, Instance, Poller, User, VendorWebhook
 from app.store.tenants import Caller
 from app.tenants import digest, new_token
 from app.upstream import oauth
 from app.upstream.oauth import Tokens
+from app.vendor_webhooks import WebhookWorker
 
 _REVOCATION = timedelta(seconds=5)
 """How long a client waits for the vendors to forget the tokens of what he has deleted."""
@@ -56,6 +57,7 @@ class Connected:
     provider: Provider
     owner: User
     pollers: Sequence[Poller]
+    webhook: VendorWebhook | None = None
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,7 @@ def check_configuration(
         optional |= {"oauth.api.key", "oauth.api.secret"}
         optional |= {"oauth.callback.url"} if app.callback_url else set()
     configuration.check(provider, values, optional=optional, missing=missing)
+    event_settings.check_vendor_type(provider, values, runtime.settings)
 
 
 async def exchange(
@@ -234,13 +237,18 @@ async def delete(runtime: Runtime, account_id: int, instance_id: int) -> None:
 
 
 async def revoke(runtime: Runtime, ended: Sequence[tuple[Instance, Secrets]]) -> None:
-    """Tells the vendors to forget the tokens of instances that have ended. Where they do not hear in time,
-    the tokens end by themselves."""
+    """Tells the vendors to forget the webhooks and the tokens of instances that have ended. Where they do not
+    hear in time, the tokens end by themselves, and a worker goes on about the webhooks."""
     places = asyncio.Semaphore(_REVOCATIONS)
+    async with runtime.database.read() as connection:
+        called = await vendor_webhooks.of_instances(connection, [instance.id for instance, _ in ended])
 
     async def one(instance: Instance, secrets: Secrets) -> None:
         try:
             async with places:
+                if instance.id in called:  # its tokens end after its webhook, for which they are needed
+                    await WebhookWorker(runtime).end(instance.id)
+                    return
                 provider = runtime.registry.find(instance.element_key)
                 await runtime.credentials.revoke(instance, provider, secrets)
         except GatewayError as error:
@@ -312,6 +320,7 @@ async def _connected(runtime: Runtime, found: Sequence[Instance]) -> list[Connec
     ids = [instance.id for instance in found]
     async with runtime.database.read() as connection:
         watched = await pollers.of_instances(connection, ids)
+        called = await vendor_webhooks.of_instances(connection, ids)
         sealed = await instances.credentials(connection, ids)
         owners = await instances.owners(connection, [instance.user_id for instance in found])
     return [
@@ -321,6 +330,7 @@ async def _connected(runtime: Runtime, found: Sequence[Instance]) -> list[Connec
             provider=runtime.registry.find(instance.element_key),
             owner=owners[instance.user_id],
             pollers=watched.get(instance.id, []),
+            webhook=called.get(instance.id),
         )
         for instance in found
         if instance.id in sealed

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import memory
-from app.events import Origin, Recipient, pack
+from app.events import Origin, Package, Recipient, pack
 from app.hubs.documents import Change
+from app.hubs.entries import object_key
 from app.store import events, outbox
-from app.store.tables import Instance
+from app.store.tables import DeliveryObject, Instance, Subscription
+from app.wire import notifications
 
 
 async def take_in(
@@ -25,18 +28,21 @@ async def take_in(
 ) -> int:
     """Stores the changes that are new with their notifications and deliveries, and answers how many they are.
     The caller's transaction is the step: with its cursor, if it has one."""
+    owner = {"instance_id": instance.id, "account_id": instance.account_id}
+    last = await events.last_sequence(connection, **owner)
     known = await events.known_keys(connection, instance.id, [item.event_id for item in changes])
     fresh = _unseen(changes, known)
     if not fresh:
         return 0
-    owner = {"instance_id": instance.id, "account_id": instance.account_id}
-    last = await events.last_sequence(connection, **owner)
     fresh = await memory.interpret(connection, instance, fresh, origin, now=now)
-    subscriptions = await outbox.subscriptions_of(connection, instance.id, lock="share")
+    topic = notifications.topic(instance)
+    found = await outbox.subscriptions_of(connection, instance.id, lock="share")
+    subscriptions = [item for item in found if item.topic == topic]
     recipient = Recipient(instance, organization_id, subscriptions)
     package = pack(recipient, fresh, origin, last=last, now=now)
     await events.append(connection, package.events)
-    await outbox.append(connection, package.notifications, package.deliveries, now=now)
+    objects = _objects(package, subscriptions)
+    await outbox.append(connection, package.notifications, package.deliveries, objects, now=now)
     return len(fresh)
 
 
@@ -47,3 +53,28 @@ def _unseen(changes: Sequence[Change], known: set[str]) -> list[Change]:
         if change.event_id not in known:
             found.setdefault(change.event_id, change)
     return list(found.values())
+
+
+def _objects(package: Package, subscriptions: Sequence[Subscription]) -> list[DeliveryObject]:
+    """What the deliveries of ordered subscriptions are about; its place in the order is a delivery's first
+    number."""
+    ordered = {item.id for item in subscriptions if item.ordered}
+    if not ordered:
+        return []
+    keys: dict[int, dict[str, None]] = defaultdict(dict)
+    positions: dict[int, int] = {}
+    for event in package.events:
+        positions.setdefault(event.notification_id, event.sequence)
+        keys[event.notification_id][object_key(event.object_type, event.object_id)] = None
+    return [
+        DeliveryObject(
+            subscription_id=delivery.subscription_id,
+            object_key=key,
+            position=positions[delivery.notification_id],
+            delivery_id=delivery.id,
+            account_id=delivery.account_id,
+        )
+        for delivery in package.deliveries
+        if delivery.subscription_id in ordered
+        for key in keys[delivery.notification_id]
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -16,23 +17,28 @@ from app.api import (
     docs,
     documents,
     elements,
+    event_log,
     hubs,
     instance_docs,
     instances,
     links,
     native,
+    notifications,
     oauth,
     ops,
     organizations,
     problems,
     reference_page,
+    trace,
     users,
+    vendor_events,
 )
 from app.api.compression import Compression
 from app.api.contract import DescribedApi
 from app.api.deps import any_hub
+from app.api.inside import Inside
 from app.api.requests import EmptyIsAbsent, RequestLog
-from app.runtime import open_runtime
+from app.runtime import Runtime, open_runtime
 from app.settings import Settings
 from app.workers import working
 
@@ -59,7 +65,7 @@ def create_app(settings: Settings, *, with_workers: bool) -> FastAPI:
         async with AsyncExitStack() as stack:
             app.state.runtime = await stack.enter_async_context(open_runtime(settings))
             if with_workers:
-                await stack.enter_async_context(working(app.state.runtime))
+                await stack.enter_async_context(working(with_inside(app.state.runtime, app)))
             yield
 
     app = DescribedApi(
@@ -93,6 +99,11 @@ def create_app(settings: Settings, *, with_workers: bool) -> FastAPI:
     return app
 
 
+def with_inside(runtime: Runtime, app: FastAPI) -> Runtime:
+    """The runtime of workers that ask for lists of this application, too."""
+    return replace(runtime, inside=Inside(app))
+
+
 def _flat(*routers: APIRouter) -> APIRouter:
     """One router with the routes of all: each level of inclusion would be matched anew for every request."""
     together = APIRouter()
@@ -103,6 +114,8 @@ def _flat(*routers: APIRouter) -> APIRouter:
 
 _PLATFORM = _flat(
     instances.together,  # with /accounts/instances, which is no account's id
+    event_log.router,  # with /instances/events, which is no instance's id
+    trace.router,
     *instance_docs.described.routers,
     *instances.one.routers,
     elements.router,
@@ -110,11 +123,13 @@ _PLATFORM = _flat(
     oauth.proxy,
     hubs.router,
     links.router,
+    notifications.router,
     native.router,
     authentication.router,
     organizations.router,
     accounts.router,
     users.router,
     docs.router,
+    vendor_events.router,
 )
 _HUB = _flat(*documents.routers, docs.hub_objects)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import documents, intake
 from app.backoff import after_failed_poll
-from app.errors import GatewayError, GrantRevoked, VendorError, VendorUnavailable
-from app.events import Origin
+from app.errors import GatewayError, GrantRevoked, NotSupported, VendorError, VendorUnavailable
+from app.events import EVENTS_PER_NOTIFICATION, Origin, gap
 from app.hubs.documents import ChangePage, DocumentsProvider
+from app.polling import reading
 from app.runtime import Runtime
 from app.store import instances, pollers
 from app.store.leases import Lease, lease_of
@@ -23,39 +26,54 @@ from app.store.tables import Instance, Poller, Via
 log = logging.getLogger(__name__)
 
 
+class Source(Protocol):
+    """Where the changes of one resource come from."""
+
+    async def page(self, cursor: str) -> ChangePage:
+        """The changes behind `cursor`, as `DocumentsProvider.changes` gives them. Raises a GatewayError."""
+
+
 @dataclass(frozen=True)
-class _Account:
+class EventStream:
+    """The vendor's own stream of events."""
+
+    provider: DocumentsProvider
+
+    async def page(self, cursor: str) -> ChangePage:
+        return await self.provider.changes(cursor, self.provider.page_limit)
+
+
+@dataclass(frozen=True)
+class Account:
     """What one lease is about."""
 
     poller: Poller
     lease: Lease
     instance: Instance
     organization_id: int
+    source: Source
 
 
-class PollWorker:
-    """One step is one page: read outside of any transaction, then stored with its cursor in one. A crash
-    anywhere repeats a step; the unique key of the events makes that harmless."""
+Step = Callable[[Account], Awaitable[bool]]
 
-    def __init__(self, runtime: Runtime, draining: asyncio.Event) -> None:
+
+class Reader:
+    """Reads pages outside of any transaction, and stores each with its cursor in one. A crash anywhere
+    repeats a page; the unique key of the events makes that harmless."""
+
+    def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._settings = runtime.settings
-        self._draining = draining
 
-    async def claim(self, places: int) -> list[Poller]:
-        async with self._runtime.database.write() as connection:
-            return await pollers.claim_due(
-                connection, limit=places, now=self._runtime.clock.now(), lease=self._settings.poll_lease
-            )
-
-    async def run(self, poller: Poller) -> bool:
-        """Reads one account until it has no more. True when it is due again at once."""
+    async def attempt(self, poller: Poller, step: Step) -> bool:
+        """What `step` answers for the account of a claimed poller. Its failure is noted, and the account
+        rests; where it is cancelled, the lease is given back."""
         lease = lease_of(poller)
         try:
-            return await self._read(poller, lease)
+            account = await self._open(poller, lease)
+            return account is not None and await step(account)
         except asyncio.CancelledError:
-            async with self._runtime.database.write() as connection:
-                await pollers.release(connection, lease)
+            await self.let_go(lease, self._runtime.clock.now())
             raise
         except GatewayError as error:
             await self._rest(poller, lease, error)
@@ -64,66 +82,85 @@ class PollWorker:
             await self._rest(poller, lease, VendorError(f"internal error: {type(error).__name__}"))
         return False
 
-    async def _read(self, poller: Poller, lease: Lease) -> bool:
-        async with self._runtime.database.read() as connection:
-            found = await instances.for_worker(connection, poller.instance_id)
-        if found is None:
-            return False  # deleted meanwhile, and its poller with it
-        account = _Account(poller, lease, *found)
-        provider = documents.bind(self._runtime, account.instance, budget=None)
-        cursor = poller.cursor
-        while True:
-            page = await self._page(provider, cursor)
-            last = not page.more or self._draining.is_set()
-            if not await self._store(account, page, last=last):
-                log.warning("poll lease lost", extra={"instance": poller.instance_id})
-                return False
-            if last:
-                return page.more
-            cursor = poller.cursor = page.cursor
-            poller.failures = 0
-
-    async def _page(self, provider: DocumentsProvider, cursor: str) -> ChangePage:
+    async def page(self, account: Account) -> ChangePage:
+        """The changes behind the poller's cursor. Raises a GatewayError."""
         try:
             async with asyncio.timeout(self._settings.poll_timeout.total_seconds()):
-                return await provider.changes(cursor, provider.page_limit)
+                return await account.source.page(account.poller.cursor)
         except TimeoutError:
             raise VendorUnavailable("the vendor took longer than GATEWAY_POLL_TIMEOUT") from None
 
-    async def _store(self, account: _Account, page: ChangePage, *, last: bool) -> bool:
-        """The transaction of a step: the cursor, the next due time, new events with their notifications
-        and deliveries. Nothing of it happens when the lease was lost: then the answer is False."""
+    async def store(self, account: Account, page: ChangePage, *, due_at: datetime | None) -> bool:
+        """The transaction of a page: the cursor, new events with their notifications and deliveries. Without
+        `due_at` the poller is held on. Nothing of it happens when the lease was lost: then the answer is
+        False."""
         now = self._runtime.clock.now()
         async with self._runtime.database.write() as connection:
-            if not await self._move(connection, account, page, last=last, now=now):
+            if not await self._move(connection, account, page, due_at=due_at, now=now):
+                log.warning("poll lease lost", extra={"instance": account.instance.id})
                 return False
-            stored = await self._take_in(connection, account, page, now) if page.changes else 0
+            stored = await self._take_in(connection, account, page, now)
         if stored:
             self._runtime.wakeups.callbacks.set()
             log.info("events stored", extra={"instance": account.instance.id, "events": stored})
+        account.poller.cursor, account.poller.failures = page.cursor, 0
+        account.poller.polled_at = now
         return True
 
+    async def let_go(self, lease: Lease, due_at: datetime) -> None:
+        """Gives a lease back: the poller is due at that time, for whoever comes first."""
+        async with self._runtime.database.write() as connection:
+            await pollers.release(connection, lease, due_at=due_at)
+
+    async def _open(self, poller: Poller, lease: Lease) -> Account | None:
+        """None where the instance was deleted meanwhile, and its poller with it."""
+        async with self._runtime.database.read() as connection:
+            found = await instances.for_worker(connection, poller.instance_id)
+        if found is None:
+            return None
+        return Account(poller, lease, *found, source=self._source(poller, found[0]))
+
+    def _source(self, poller: Poller, instance: Instance) -> Source:
+        if poller.reading is not None:
+            if self._runtime.inside is None:
+                raise NotSupported(f"The resource '{poller.resource}' cannot be read by this process")
+            return reading.Resource(self._runtime.inside, instance, poller, self._runtime.clock)
+        return EventStream(documents.bind(self._runtime, instance, budget=None))
+
     async def _take_in(
-        self, connection: AsyncConnection, account: _Account, page: ChangePage, now: datetime
+        self, connection: AsyncConnection, account: Account, page: ChangePage, now: datetime
     ) -> int:
-        poller = account.poller
-        origin = Origin(Via.POLLING, poller.resource, poller.page_size, poller.cursor, page.cursor)
-        return await intake.take_in(
-            connection, account.instance, account.organization_id, page.changes, origin, now=now
-        )
+        poller, stored = account.poller, 0
+        if page.gap:
+            told = Origin(Via.GATEWAY, poller.resource, EVENTS_PER_NOTIFICATION[Via.GATEWAY])
+            lost = gap(poller.instance_id, poller.resource, since=poller.polled_at, until=now)
+            stored += await intake.take_in(
+                connection, account.instance, account.organization_id, [lost], told, now=now
+            )
+        if page.changes:
+            origin = Origin(Via.POLLING, poller.resource, poller.page_size, poller.cursor, page.cursor)
+            stored += await intake.take_in(
+                connection, account.instance, account.organization_id, page.changes, origin, now=now
+            )
+        return stored
 
     async def _move(
-        self, connection: AsyncConnection, account: _Account, page: ChangePage, *, last: bool, now: datetime
+        self,
+        connection: AsyncConnection,
+        account: Account,
+        page: ChangePage,
+        *,
+        due_at: datetime | None,
+        now: datetime,
     ) -> bool:
         poller, lease = account.poller, account.lease
         if page.gap:
             await pollers.record_gap(connection, lease, since=poller.polled_at, until=now)
-        if last:
-            due_at = now if page.more else now + timedelta(seconds=poller.interval_seconds)
+        if due_at is not None:
             return await pollers.finish(connection, lease, cursor=page.cursor, now=now, due_at=due_at)
-        leased_until = now + self._settings.poll_lease
+        until = now + self._settings.poll_lease
         return await pollers.advance(
-            connection, lease, cursor=page.cursor, now=now, leased_until=leased_until
+            connection, lease, cursor=page.cursor, now=now, leased_until=until, waits=poller.waits
         )
 
     async def _rest(self, poller: Poller, lease: Lease, error: GatewayError) -> None:
@@ -152,6 +189,42 @@ class PollWorker:
             chance=random.random(),
             retry_after=error.retry_after if isinstance(error, VendorError) else None,
         )
+
+
+class PollWorker:
+    """Reads accounts that are due, one step a page, until they have no more."""
+
+    def __init__(self, runtime: Runtime, draining: asyncio.Event) -> None:
+        self._runtime = runtime
+        self._draining = draining
+        self._reader = Reader(runtime)
+
+    async def claim(self, places: int) -> list[Poller]:
+        async with self._runtime.database.write() as connection:
+            return await pollers.claim_due(
+                connection,
+                limit=places,
+                now=self._runtime.clock.now(),
+                lease=self._runtime.settings.poll_lease,
+            )
+
+    async def run(self, poller: Poller) -> bool:
+        """Reads one account until it has no more. True when it is due again at once."""
+        return await self._reader.attempt(poller, self._read)
+
+    async def _read(self, account: Account) -> bool:
+        while True:
+            page = await self._reader.page(account)
+            last = not page.more or self._draining.is_set()
+            due_at = self._next(account.poller, page) if last else None
+            if not await self._reader.store(account, page, due_at=due_at):
+                return False
+            if last:
+                return page.more
+
+    def _next(self, poller: Poller, page: ChangePage) -> datetime:
+        rest = timedelta(0) if page.more else timedelta(seconds=poller.interval_seconds)
+        return self._runtime.clock.now() + rest
 
 
 def _shown(error: GatewayError) -> str:

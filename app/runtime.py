@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -14,6 +14,7 @@ from app.clock import Clock
 from app.credentials import Credentials
 from app.delivery.egress import Egress
 from app.hints import Hints
+from app.polling.inside import Inside
 from app.registry import Registry
 from app.sealing import Sealer, key_from_file, parse_keys
 from app.sessions import Sessions
@@ -31,6 +32,17 @@ class Wakeups:
 
     pollers: asyncio.Event = field(default_factory=asyncio.Event)
     callbacks: asyncio.Event = field(default_factory=asyncio.Event)
+    requests: asyncio.Event = field(default_factory=asyncio.Event)
+    vendor_webhooks: asyncio.Event = field(default_factory=asyncio.Event)
+    waiting: dict[int, set[Callable[[], None]]] = field(default_factory=dict)
+    """What ends the waits for the vendors of these instances, in this process."""
+
+    def hint(self, instance_id: int) -> None:
+        """After `store.pollers.hint`: the instance is read now, also where this process waits for news of it.
+        A wait in another process needs no hint: it is the vendor's own answer to the same change."""
+        self.pollers.set()
+        for wake in tuple(self.waiting.get(instance_id, ())):
+            wake()
 
 
 @dataclass(frozen=True)
@@ -41,11 +53,14 @@ class Runtime:
     sealer: Sealer
     registry: Registry
     vendors: httpx.AsyncClient
+    waits: httpx.AsyncClient
     egress: Egress
     credentials: Credentials
     hints: Hints
     sessions: Sessions
     wakeups: Wakeups
+    inside: Inside | None = None
+    """The surface in this process; whoever has built the application puts it here, before work begins."""
 
 
 def open_database(settings: Settings) -> Database:
@@ -63,7 +78,7 @@ def open_sealer(settings: Settings) -> Sealer:
 
 @asynccontextmanager
 async def open_runtime(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Runtime]:
-    """Opens the database and both clients; closes them whatever happens."""
+    """Opens the database and the clients; closes them whatever happens."""
     clock = clock or Clock()
     elements = registry.discover(settings.provider_base_urls)
     sealer = open_sealer(settings)
@@ -71,6 +86,8 @@ async def open_runtime(settings: Settings, clock: Clock | None = None) -> AsyncI
     vendors = open_client(
         connections=settings.vendor_connections, timeout=settings.vendor_timeout, agent=AGENT
     )
+    # Connections that are held for minutes, in a pool of their own.
+    waits = open_client(connections=settings.long_polls_at_once, timeout=settings.vendor_timeout, agent=AGENT)
     egress = Egress(
         timeout=settings.callback_timeout,
         allowed=settings.callback_allowed_networks,
@@ -85,6 +102,7 @@ async def open_runtime(settings: Settings, clock: Clock | None = None) -> AsyncI
             sealer=sealer,
             registry=elements,
             vendors=vendors,
+            waits=waits,
             egress=egress,
             credentials=Credentials(database, sealer, vendors, elements, clock, settings.oauth_apps),
             hints=Hints(_HINTS),
@@ -93,5 +111,6 @@ async def open_runtime(settings: Settings, clock: Clock | None = None) -> AsyncI
         )
     finally:
         await egress.close()
+        await waits.aclose()
         await vendors.aclose()
         await database.close()

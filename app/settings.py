@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+from typing import Literal, Self
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
     ByteSize,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -28,44 +22,9 @@ from sqlalchemy.exc import ArgumentError
 
 from app.backoff import RetryPlan
 from app.errors import SettingsError
+from app.setting_types import Duration, OAuthApp, UrlBeginning
 
 PREFIX = "GATEWAY_"
-
-
-def _plain_seconds(value: object) -> object:
-    with suppress(ValueError):
-        return float(value) if isinstance(value, str) else value
-    return value
-
-
-def _some_time(value: timedelta) -> timedelta:
-    if value <= timedelta(0):
-        raise ValueError("must be longer than 0 s")
-    return value
-
-
-def _beginning_of_urls(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or set(value) & set("@?#*\\ ") or not (value.isascii() and value.isprintable()):
-        raise ValueError("must begin with http:// or https:// and a host, without a user, query or fragment")
-    return value
-
-
-Duration = Annotated[timedelta, BeforeValidator(_plain_seconds), AfterValidator(_some_time)]
-
-
-class OAuthApp(BaseModel):
-    """An app that the operator registered at a vendor."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    key: SecretStr
-    secret: SecretStr
-    callback_url: str | None = None
 
 
 class Settings(BaseSettings):
@@ -113,7 +72,7 @@ class Settings(BaseSettings):
         '`{"box": {"key": "..", "secret": "..", "callback_url": ".."}}`. '
         "Without `callback_url` it is this gateway's OAuth proxy.",
     )
-    oauth_proxy_targets: list[Annotated[str, AfterValidator(_beginning_of_urls)]] = Field(
+    oauth_proxy_targets: list[UrlBeginning] = Field(
         [],
         description="Beginnings of the URLs that the OAuth proxy may send codes to for callers without "
         'credentials, as JSON: `["https://app.example.com/"]`. Callers with a User and an Organization '
@@ -191,6 +150,12 @@ class Settings(BaseSettings):
     poll_concurrency: int = Field(
         32, ge=1, description="Accounts that one worker polls at the same time; most of a poll is waiting."
     )
+    long_polls_at_once: int = Field(
+        2000,
+        ge=1,
+        description="Accounts whose vendor says by itself when something changes, and that one worker waits "
+        "for at the same time; each is an open connection.",
+    )
     poll_timeout: Duration = Field(
         timedelta(seconds=60), description="Longest time one page of changes may take, in seconds."
     )
@@ -201,6 +166,23 @@ class Settings(BaseSettings):
     )
     poll_backoff_longest: Duration = Field(
         timedelta(hours=1), description="Longest rest of an account whose vendor keeps failing, in seconds."
+    )
+
+    # Webhooks of vendors
+    vendor_webhook_timeout: Duration = Field(
+        timedelta(seconds=60),
+        description="Longest time that making, renewing or ending the webhooks of one account at its vendor "
+        "may take, in seconds.",
+    )
+
+    # Async requests
+    async_request_timeout: Duration = Field(
+        timedelta(minutes=5),
+        description="Longest time that one run of a request with `Elements-Async-Request` may take, in "
+        "seconds; its worker holds it a minute longer.",
+    )
+    async_request_concurrency: int = Field(
+        8, ge=1, description="Async requests that one worker runs at the same time."
     )
 
     # Dispatcher
@@ -239,6 +221,23 @@ class Settings(BaseSettings):
         '`["10.0.0.0/8"]`.',
     )
 
+    # Retention
+    event_retention: Duration = Field(
+        timedelta(days=90),
+        description="Age after which notifications that were delivered or acknowledged are deleted with "
+        "their events and deliveries, in seconds. What is not delivered is kept.",
+    )
+    unclaimed_retention: Duration | None = Field(
+        None,
+        description="Age after which notifications that were neither sent nor acknowledged, because their "
+        "instance had no subscription, are deleted with their events, in seconds. Empty: never.",
+    )
+    memory_retention: Duration = Field(
+        timedelta(days=365),
+        description="Age of the last event of a file or folder after which the gateway forgets it: the next "
+        "event of it is its first again. In seconds.",
+    )
+
     # Workers
     worker_idle: Duration = Field(
         timedelta(seconds=1),
@@ -269,6 +268,8 @@ class Settings(BaseSettings):
                 f"GATEWAY_POLL_INTERVAL ({_seconds(self.poll_interval)}) must not be shorter than "
                 f"GATEWAY_POLL_INTERVAL_FLOOR ({_seconds(self.poll_interval_floor)})"
             )
+        for name in ("unclaimed_retention", "memory_retention"):
+            self._must_not_be_shorter(name, "event_retention")
         if not self.embedded and self.encryption_keys is None:
             raise ValueError(
                 "GATEWAY_ENCRYPTION_KEYS is required when GATEWAY_DATABASE_URL is a PostgreSQL database, "
@@ -281,6 +282,14 @@ class Settings(BaseSettings):
         if one <= other:
             raise ValueError(
                 f"{PREFIX}{longer.upper()} ({_seconds(one)}) must be longer than "
+                f"{PREFIX}{shorter.upper()} ({_seconds(other)})"
+            )
+
+    def _must_not_be_shorter(self, longer: str, shorter: str) -> None:
+        one, other = getattr(self, longer), getattr(self, shorter)
+        if one is not None and one < other:
+            raise ValueError(
+                f"{PREFIX}{longer.upper()} ({_seconds(one)}) must not be shorter than "
                 f"{PREFIX}{shorter.upper()} ({_seconds(other)})"
             )
 

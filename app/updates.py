@@ -19,10 +19,10 @@ from app.errors import BadRequest, Conflict, NotFound, VendorError
 from app.event_settings import EventSettings
 from app.instances import Connected
 from app.runtime import Runtime
-from app.store import events, pollers
+from app.store import events, pollers, vendor_webhooks, wakeups
 from app.store import instances as rows
 from app.store.engine import is_lost_race
-from app.store.tables import ExternalAuthentication, Instance
+from app.store.tables import ExternalAuthentication, Instance, VendorWebhook
 from app.upstream.oauth import Tokens
 
 _LOOK_AGAIN = 0.1  # seconds, while somebody else changes the same instance or refreshes its tokens
@@ -117,8 +117,11 @@ async def enable(runtime: Runtime, account_id: int, instance_id: int, *, enabled
             await pollers.resume(connection, instance_id, now=now)
         else:
             await pollers.suspend(connection, instance_id)
+        if await vendor_webhooks.make_due(connection, instance_id, now=now):
+            await wakeups.notify(connection, VendorWebhook)
     runtime.sessions.clear()
     runtime.wakeups.pollers.set()
+    runtime.wakeups.vendor_webhooks.set()
     log.info("instance enabled" if enabled else "instance disabled", extra={"instance": instance_id})
 
 
@@ -213,7 +216,9 @@ async def _write(
             await _save(connection, runtime, found.instance.id, secrets, now)
         if plan.moved:
             await events.rename_keys(connection, found.instance.id, prefix=f"until {now:%FT%TZ}: ")
-        if plan.new_grant or plan.wanted != plan.wanted_before:
+        own = (item.key for item in found.provider.fields)  # which stream is read may be among them
+        changed_stream = any(plain.get(key) != found.instance.configuration.get(key) for key in own)
+        if plan.new_grant or changed_stream or plan.wanted != plan.wanted_before:
             instance = Instance(**(found.instance.model_dump() | changed))
             await watching.watch(
                 connection, runtime, instance, plan.wanted, cursor=cursor, now=now, restart=plan.moved

@@ -3,18 +3,21 @@ go to."""
 
 from __future__ import annotations
 
+import secrets
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.event_settings import EventSettings
-from app.hubs.documents import NEWEST, DocumentsProvider
+from app.hubs.documents import NEWEST, DocumentsProvider, Power
+from app.polling import reading
 from app.runtime import Runtime
-from app.store import outbox, pollers, wakeups
-from app.store.tables import Instance, Poller, Subscription
+from app.store import outbox, pollers, vendor_webhooks, wakeups
+from app.store.tables import Instance, Poller, Subscription, VendorWebhook
 from app.wire import notifications
 
+LONGEST_OWNER = 200  # characters of a vendor's id of its user; it is in an index
 NO_CALLBACK = "the instance has no callback URL"
 
 
@@ -43,29 +46,74 @@ async def watch(
     known = (await pollers.of_instances(connection, [instance.id])).get(instance.id, [])
     await pollers.remove(connection, instance.id, keep=resources.keys())
     due_at = now if instance.valid and not instance.disabled else None
-    start = {"cursor": cursor or NEWEST}
-    for resource, page_size in resources.items():
+    waits = _waits(runtime, instance, wanted)
+    before = {poller.resource: poller.reading is None for poller in known}
+    for resource, settings in resources.items():
+        is_stream = settings.reading is None
+        start = {"cursor": cursor or NEWEST if is_stream else reading.position(now)}
         how = {
-            "page_size": page_size,
+            "page_size": settings.page_size,
+            "reading": settings.reading,
             "interval_seconds": wanted.interval.total_seconds(),
             "due_at": due_at,
+            "waits": waits and is_stream,
         }
-        if resource in {poller.resource for poller in known}:
-            place = start if restart else {}
+        if resource in before:
+            place = start if restart or before[resource] is not is_stream else {}
             await pollers.configure(connection, instance.id, resource, **how, **place)
         else:
             new: dict[str, Any] = (
                 {"account_id": instance.account_id, "instance_id": instance.id} | how | start
             )
             await pollers.create(connection, resource=resource, **new)
+    await _let_vendor_call(connection, runtime, instance, wanted, now, restart=restart)
     await _subscribe(connection, runtime, instance, wanted, now)
     await wakeups.notify(connection, Poller)
+
+
+def _waits(runtime: Runtime, instance: Instance, wanted: EventSettings) -> bool:
+    """Whether the vendor is to say when its stream has something new."""
+    provider = runtime.registry.find(instance.element_key)
+    return (
+        wanted.long_poll and Power.LONG_POLL in provider.powers and provider.can_wait(instance.configuration)
+    )
+
+
+async def _let_vendor_call(
+    connection: AsyncConnection,
+    runtime: Runtime,
+    instance: Instance,
+    wanted: EventSettings,
+    now: datetime,
+    *,
+    restart: bool,
+) -> None:
+    """Has the vendor's webhooks made, renewed or ended by whoever looks after them. A `restart` is at another
+    place of the vendor: what was made before may not call for the instance any more."""
+    if wanted.webhooks:
+        owner = instance.configuration.get("oauth.user.id") or None
+        made = await vendor_webhooks.order(
+            connection,
+            account_id=instance.account_id,
+            instance_id=instance.id,
+            owner=owner if owner and len(owner) <= LONGEST_OWNER else None,
+            now=now,
+        )
+        if made.sealed is None or restart:
+            name, secret = vendor_webhooks.row_name(made.id), secrets.token_urlsafe(32)
+            sealed = runtime.sealer.seal(secret.encode(), name)
+            await vendor_webhooks.begin_anew(connection, made.id, sealed=sealed)
+    else:
+        await vendor_webhooks.make_due(connection, instance.id, now=now)
+    await wakeups.notify(connection, VendorWebhook)
+    runtime.wakeups.vendor_webhooks.set()
 
 
 async def _subscribe(
     connection: AsyncConnection, runtime: Runtime, instance: Instance, wanted: EventSettings, now: datetime
 ) -> None:
-    subscriptions = await outbox.subscriptions_of(connection, instance.id, lock="update")
+    found = await outbox.subscriptions_of(connection, instance.id, lock="update")
+    subscriptions = [item for item in found if item.configured]
     if wanted.callback_url is None:
         for subscription in subscriptions:
             await outbox.deactivate(connection, subscription, NO_CALLBACK, now=now)
@@ -82,6 +130,7 @@ async def _subscribe(
             instance_id=instance.id,
             callback_id=callback_id,
             topic=notifications.topic(instance),
+            ordered=wanted.ordered,
             created_at=now,
         )
         await _sign(connection, runtime, subscription_id, wanted)
@@ -100,12 +149,13 @@ async def _redirect(
     if subscription.callback_id != callback_id or subscription.inactive_reason == NO_CALLBACK:
         await outbox.move(connection, subscription, callback_id, now=now)
         runtime.wakeups.callbacks.set()
+    await outbox.keep_order(connection, subscription, ordered=wanted.ordered, now=now)
     await _sign(connection, runtime, subscription.id, wanted)
 
 
 async def _sign(
     connection: AsyncConnection, runtime: Runtime, subscription_id: int, wanted: EventSettings
 ) -> None:
-    key = wanted.signature_key
-    sealed = runtime.sealer.seal(key.encode(), outbox.row_name(subscription_id)) if key else None
+    plain = wanted.carried.pack()
+    sealed = runtime.sealer.seal(plain, outbox.row_name(subscription_id)) if plain else None
     await outbox.seal_subscription(connection, subscription_id, sealed)

@@ -1,4 +1,4 @@
-"""The poller and the dispatcher as loops that claim, run and drain. Inside `serve`, or alone as `work`."""
+"""What a worker does, as loops that claim, run and drain. Inside `serve`, or alone as `work`."""
 
 from __future__ import annotations
 
@@ -9,19 +9,24 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
+from app import retention
+from app.async_requests import RequestWorker
 from app.delivery.dispatcher import DispatchWorker
+from app.listener import ListenWorker
 from app.poller import PollWorker
 from app.runtime import Runtime
 from app.store import wakeups
-from app.store.tables import Callback, Duty, Poller
+from app.store.tables import AsyncRequest, Callback, Duty, Poller, VendorWebhook
+from app.vendor_webhooks import WebhookWorker
 
 log = logging.getLogger(__name__)
 
 Row = TypeVar("Row")
 
 _AFTER_ERROR = 1.0  # seconds of rest when the database cannot be asked for work
+_FEW = 20  # rows; a claim of fewer has taken all that was due, and asking again at once would be in vain
 
 
 @dataclass
@@ -42,12 +47,13 @@ class Loop(Generic[Row]):
         """Returns when draining began and everything in flight has ended."""
         while not self.draining.is_set():
             self.wakeup.clear()
+            free = self.places - len(self._running)
             claimed = await self._claim()
             for row in claimed:
                 task = asyncio.create_task(self._guarded(row))
                 self._running.add(task)
                 task.add_done_callback(self._done)
-            if len(self._running) >= self.places or not claimed:
+            if len(self._running) >= self.places or len(claimed) < min(free, _FEW):
                 await self._sleep()
         if self._running:
             await asyncio.gather(*self._running, return_exceptions=True)
@@ -82,6 +88,14 @@ class Loop(Generic[Row]):
             task.cancel()
 
 
+class Worker(Protocol[Row]):
+    """What a loop is made for: it claims rows and runs each."""
+
+    async def claim(self, places: int) -> Sequence[Row]: ...
+
+    async def run(self, row: Row) -> bool: ...
+
+
 async def work(runtime: Runtime, draining: asyncio.Event) -> None:
     """Polls and delivers until `draining` is set, then ends what is in flight and returns.
 
@@ -90,6 +104,8 @@ async def work(runtime: Runtime, draining: asyncio.Event) -> None:
     woken: dict[type[Duty], asyncio.Event] = {
         Poller: runtime.wakeups.pollers,
         Callback: runtime.wakeups.callbacks,
+        AsyncRequest: runtime.wakeups.requests,
+        VendorWebhook: runtime.wakeups.vendor_webhooks,
     }
     listening = asyncio.create_task(wakeups.listen(runtime.database, woken))
     working = asyncio.create_task(_loops(runtime, draining))
@@ -108,29 +124,37 @@ async def work(runtime: Runtime, draining: asyncio.Event) -> None:
 
 
 async def _loops(runtime: Runtime, draining: asyncio.Event) -> None:
-    """The two loops of a worker; ends when both have drained."""
-    settings = runtime.settings
-    poll, dispatch = PollWorker(runtime, draining), DispatchWorker(runtime, draining)
-    await asyncio.gather(
-        Loop(
-            name="poller",
-            claim=poll.claim,
-            run=poll.run,
-            places=settings.poll_concurrency,
-            idle=settings.worker_idle,
-            wakeup=runtime.wakeups.pollers,
-            draining=draining,
-        ).forever(),
-        Loop(
-            name="dispatcher",
-            claim=dispatch.claim,
-            run=dispatch.run,
-            places=settings.callbacks_at_once,
-            idle=settings.worker_idle,
-            wakeup=runtime.wakeups.callbacks,
-            draining=draining,
-        ).forever(),
-    )
+    """All loops of a worker; ends when they have drained. Each has a wake-up of its own, which it alone
+    clears."""
+    settings, woken = runtime.settings, runtime.wakeups
+    listen = ListenWorker(runtime, draining)
+    due, news = asyncio.Event(), asyncio.Event()
+    parts: list[tuple[str, Worker[Any], int, asyncio.Event]] = [
+        ("poller", PollWorker(runtime, draining), settings.poll_concurrency, due),
+        ("listener", listen, settings.long_polls_at_once, news),
+        ("dispatcher", DispatchWorker(runtime, draining), settings.callbacks_at_once, woken.callbacks),
+        ("async requests", RequestWorker(runtime), settings.async_request_concurrency, woken.requests),
+        ("vendor webhooks", WebhookWorker(runtime), settings.poll_concurrency, woken.vendor_webhooks),
+    ]
+    loops = [
+        Loop(name, worker.claim, worker.run, places, settings.worker_idle, wakeup, draining)
+        for name, worker, places, wakeup in parts
+    ]
+    passing_on = asyncio.create_task(_pass_on(woken.pollers, [due, news]))
+    try:
+        pruning = retention.keep_pruning(runtime, draining)
+        await asyncio.gather(listen.keep(), pruning, *(loop.forever() for loop in loops))
+    finally:
+        passing_on.cancel()
+
+
+async def _pass_on(wakeup: asyncio.Event, others: Sequence[asyncio.Event]) -> None:
+    """Wakes several loops where one is woken, until cancelled."""
+    while True:
+        await wakeup.wait()
+        wakeup.clear()
+        for other in others:
+            other.set()
 
 
 def _stop_process() -> None:

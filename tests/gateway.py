@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from twins import twin_of
 
 from app import tenants
-from app.main import BASE_PATH, create_app
+from app.main import BASE_PATH, create_app, with_inside
 from app.runtime import Runtime, open_runtime
 from app.settings import Settings, load
 from app.store import migrations
@@ -111,7 +111,7 @@ async def running(
     await _prepare(settings)
     app = _application()
     async with AsyncExitStack() as stack:
-        runtime = await stack.enter_async_context(open_runtime(settings))
+        runtime = with_inside(await stack.enter_async_context(open_runtime(settings)), app)
         app.state.runtime = runtime
         if with_workers:
             await stack.enter_async_context(working(runtime))

@@ -118,7 +118,8 @@ def read(**values: str | None) -> EventSettings:
 
 def resources(poller: object) -> dict[str, int]:
     text = poller if isinstance(poller, str) else json.dumps(poller)
-    return dict(event_settings.read({POLLER: text}, SETTINGS).resources)
+    found = event_settings.read({POLLER: text}, SETTINGS).resources
+    return {name: resource.page_size for name, resource in found.items()}
 
 
 @given(

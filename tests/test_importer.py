@@ -317,3 +317,16 @@ def test_the_command_takes_a_file_or_a_pipe(tmp_path: Path, acme: Acme, sandbox_
     assert code == 1
     assert "0 created, 1 unchanged, 1 failed; 1 to be authenticated again" in said
     assert run("import", "missing.json")[0] == run("import", "-", given="{")[0] == 2
+
+
+async def test_whose_vendor_called_is_polled_where_the_vendor_cannot_reach_the_gateway(
+    gateway: Gateway, acme: Acme
+) -> None:
+    called = {"event.vendor.type": "webhook"}
+    (line,) = await take_over(gateway, exported(acme, configuration=called))
+    assert line.outcome is Outcome.CREATED
+    assert any("GATEWAY_PUBLIC_URL" in note and "polled instead" in note for note in line.notes)
+    (made,) = await listed(gateway)
+    assert made["configuration"]["imported.event.vendor.type"] == "webhook"
+    assert made["configuration"]["event.vendor.type"] == "polling"
+    assert "vendorWebhook" not in made

@@ -156,13 +156,17 @@ async def test_events_that_the_vendor_no_longer_has_are_a_gap_that_the_owner_see
     acme.configure(stale_cursor=form)
     await bench.poll()
     acme.change("upload", "/Shared/lost.txt", content="x")
-    kept = acme.change("upload", "/Shared/kept.txt", content="x")
-    acme.control("events/drop", before_id=kept["latest_id"])
+    last = acme.change("upload", "/Shared/kept.txt", content="x")
+    acme.control("events/drop", before_id=last["latest_id"])
     async with bench.gateway.runtime.database.write() as connection:
         await connection.execute(update(table(Poller)).values(cursor="4000@1000000000"))
     await bench.poll()
-    assert [row.row["name"] for row in await bench.rows(Event)] == ["kept.txt"]
+    told, kept = [row.row for row in await bench.rows(Event)]
+    assert (told["change"], told["event_type"], told["event_object_type"]) == ("gap", "UNKNOWN", "instance")
+    assert kept["name"] == "kept.txt"
     gap = (await bench.shown())["gap"]
+    assert {key: told["raw"][key][:19] for key in gap} == {key: moment[:19] for key, moment in gap.items()}
+    assert [row.via for row in await bench.rows(Notification)] == ["gateway", "polling"]
     assert gap["from"] <= gap["to"]
     await bench.poll()
     assert (await bench.shown())["gap"] == gap

@@ -26,6 +26,8 @@ def loaded(**values: Any) -> Any:
             {"callback_lease": 20},
             ("GATEWAY_CALLBACK_LEASE", "GATEWAY_CALLBACK_TURN", "GATEWAY_CALLBACK_TIMEOUT"),
         ),
+        ({"unclaimed_retention": 9}, ("GATEWAY_UNCLAIMED_RETENTION", "GATEWAY_EVENT_RETENTION")),
+        ({"memory_retention": 9}, ("GATEWAY_MEMORY_RETENTION", "GATEWAY_EVENT_RETENTION")),
         ({"poll_interval": 59}, ("GATEWAY_POLL_INTERVAL", "GATEWAY_POLL_INTERVAL_FLOOR")),
         (
             {"database_url": "postgresql://u:hidden@h/d"},

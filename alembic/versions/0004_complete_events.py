@@ -16,6 +16,9 @@ BIG_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 TIME = sa.DateTime(timezone=True)
 DUE = {key: sa.text("due_at IS NOT NULL") for key in ("sqlite_where", "postgresql_where")}
+ENDED = {key: sa.text("ended_at IS NOT NULL") for key in ("sqlite_where", "postgresql_where")}
+OWNED = {key: sa.text("owner IS NOT NULL") for key in ("sqlite_where", "postgresql_where")}
+QUEUED = {key: sa.text("status = 'queued'") for key in ("sqlite_where", "postgresql_where")}
 DEFAULTED = {
     "notification": ("resource", "via"),
     "poller": ("waits",),
@@ -71,6 +74,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("instance_id", "object_key", name="pk_known_object"),
     )
     op.create_index("ix_known_object_instance_id_path_key", "known_object", ["instance_id", "path_key"])
+    op.create_index("ix_known_object_seen_at", "known_object", ["seen_at"])
     op.create_table(
         "async_request",
         sa.Column("id", BIG_ID, nullable=False),
@@ -97,6 +101,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_async_request_due_at", "async_request", ["due_at"], **DUE)
     op.create_index("ix_async_request_instance_id", "async_request", ["instance_id"])
+    op.create_index("ix_async_request_ended_at", "async_request", ["ended_at"], **ENDED)
     op.create_table(
         "vendor_webhook",
         sa.Column("id", BIG_ID, nullable=False),
@@ -107,6 +112,7 @@ def upgrade() -> None:
         sa.Column("instance_id", BIG_ID, nullable=False),
         sa.Column("hooks", JSON, nullable=False),
         sa.Column("sealed", sa.LargeBinary(), nullable=True),
+        sa.Column("owner", sa.Text(), nullable=True),
         sa.Column("expires_at", TIME, nullable=True),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
@@ -115,6 +121,7 @@ def upgrade() -> None:
         sa.Column("received_at", TIME, nullable=True),
         sa.Column("refused", sa.Integer(), nullable=False),
         sa.Column("refused_at", TIME, nullable=True),
+        sa.Column("hinted_at", TIME, nullable=True),
         sa.ForeignKeyConstraint(
             ["instance_id"], ["instance.id"], name="fk_vendor_webhook_instance_id_instance"
         ),
@@ -122,14 +129,21 @@ def upgrade() -> None:
         sa.UniqueConstraint("instance_id", name="uq_vendor_webhook_instance_id"),
     )
     op.create_index("ix_vendor_webhook_due_at", "vendor_webhook", ["due_at"], **DUE)
+    op.create_index("ix_vendor_webhook_owner", "vendor_webhook", ["owner"], **OWNED)
     with op.batch_alter_table("delivery") as batch_op:
         batch_op.create_index("ix_delivery_notification_id", ["notification_id"])
+        batch_op.drop_index("ix_delivery_subscription_id", **QUEUED)
+        batch_op.create_index(
+            "ix_delivery_subscription_id_notification_id", ["subscription_id", "notification_id"], **QUEUED
+        )
     with op.batch_alter_table("event") as batch_op:
         batch_op.add_column(sa.Column("sequence", sa.BigInteger(), nullable=True))
         batch_op.add_column(sa.Column("event_type", sa.String(), nullable=True))
         batch_op.add_column(sa.Column("object_type", sa.String(), nullable=True))
         batch_op.add_column(sa.Column("object_id", sa.Text(), nullable=True))
         batch_op.add_column(sa.Column("change", sa.String(), nullable=True))
+        batch_op.add_column(sa.Column("object_sequence", sa.BigInteger(), nullable=True))
+        batch_op.add_column(sa.Column("twin", sa.String(), nullable=True))
     with op.batch_alter_table("notification") as batch_op:
         batch_op.add_column(sa.Column("resource", sa.String(), nullable=False, server_default="events"))
         batch_op.add_column(sa.Column("via", sa.String(), nullable=False, server_default="polling"))
@@ -154,6 +168,7 @@ def upgrade() -> None:
     with op.batch_alter_table("subscription") as batch_op:
         batch_op.add_column(sa.Column("configured", sa.Boolean(), nullable=False, server_default=sa.true()))
         batch_op.add_column(sa.Column("ordered", sa.Boolean(), nullable=False, server_default=sa.false()))
+        batch_op.create_index("ix_subscription_account_id_id", ["account_id", "id"])
     _drop_defaults()
 
 
@@ -196,6 +211,7 @@ def downgrade() -> None:
         "WHERE delivery.callback_id = callback.id AND delivery.due_at IS NOT NULL)"
     )
     with op.batch_alter_table("subscription") as batch_op:
+        batch_op.drop_index("ix_subscription_account_id_id")
         for column in ("ordered", "configured"):
             batch_op.drop_column(column)
     with op.batch_alter_table("poller") as batch_op:
@@ -212,10 +228,14 @@ def downgrade() -> None:
     with op.batch_alter_table("event") as batch_op:
         batch_op.drop_constraint("uq_event_instance_id_sequence", type_="unique")
         batch_op.drop_index("ix_event_account_id_id")
-        for column in ("change", "object_id", "object_type", "event_type", "sequence"):
+        for column in (
+            "twin", "object_sequence", "change", "object_id", "object_type", "event_type", "sequence",
+        ):  # fmt: skip
             batch_op.drop_column(column)
     with op.batch_alter_table("delivery") as batch_op:
         batch_op.drop_index("ix_delivery_notification_id")
+        batch_op.drop_index("ix_delivery_subscription_id_notification_id", **QUEUED)
+        batch_op.create_index("ix_delivery_subscription_id", ["subscription_id"], **QUEUED)
     for table in (
         "async_request", "delivery_object", "attempt", "known_object", "event_sequence", "vendor_webhook",
     ):  # fmt: skip

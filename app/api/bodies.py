@@ -49,14 +49,7 @@ class _JsonRequest(Request):
     async def body(self) -> bytes:
         """Raises HTTPException, before more than GATEWAY_BODY_LIMIT was read."""
         if not hasattr(self, "_body"):
-            limit = int(self.app.state.runtime.settings.body_limit)
-            pieces, size = [], 0
-            async for piece in self.stream():
-                size += len(piece)
-                if size > limit:
-                    raise _refusal(ContentTooLarge(f"The body is larger than {limit} bytes"))
-                pieces.append(piece)
-            self._body = b"".join(pieces)
+            self._body = await bounded(self)
         return self._body
 
     async def json(self) -> Any:
@@ -69,6 +62,18 @@ class _JsonRequest(Request):
         except (BadRequest, RecursionError, ValueError) as error:
             raise _refusal(BadRequest(f"The body is not valid JSON: {_words(error)}")) from None
         return value
+
+
+async def bounded(request: Request) -> bytes:
+    """The body as it comes. Raises HTTPException, before more than GATEWAY_BODY_LIMIT was read."""
+    limit = int(request.app.state.runtime.settings.body_limit)
+    pieces, size = [], 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > limit:
+            raise _refusal(ContentTooLarge(f"The body is larger than {limit} bytes"))
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 def _refusal(error: GatewayError) -> HTTPException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
@@ -27,6 +28,17 @@ _scheme = APIKeyHeader(
 )
 
 Header = Annotated[str | None, Security(_scheme)]
+
+INSIDE = "inside"
+"""The state of a request that the gateway makes of itself (`api/inside.py`): the instance it is made as."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a caller asks about: his account, or the one instance whose Element token he has sent."""
+
+    account_id: int
+    instance_id: int | None = None
 
 
 def enabled(instance: Instance) -> Instance:
@@ -57,10 +69,21 @@ async def _caller(runtime: RuntimeDep, header: Header) -> Caller:
 
 
 async def _any_instance(request: Request, runtime: RuntimeDep, header: Header) -> Instance:
+    known: Instance | None = getattr(request.state, INSIDE, None)
+    if known is not None:
+        request.state.instance_id = known.id
+        return known
     find = partial(tenants.authenticate_instance, runtime.database, now=runtime.clock.now())
     instance = await runtime.sessions.instance(authorization.parse(header), find, way="hub")
     request.state.instance_id = instance.id
     return instance
+
+
+async def _scope(request: Request, runtime: RuntimeDep, header: Header) -> Scope:
+    if authorization.parse(header).element:
+        instance = await _any_instance(request, runtime, header)
+        return Scope(instance.account_id, instance.id)
+    return Scope((await _caller(runtime, header)).account_id)
 
 
 async def _instance(instance: Annotated[Instance, Depends(_any_instance)]) -> Instance:
@@ -94,6 +117,7 @@ CallerDep = Annotated[Caller, Depends(_caller)]
 KnownCallerDep = Annotated[Caller | None, Depends(_known_caller)]
 """The caller if he proves who he is; None without a header, and with any other one."""
 
+ScopeDep = Annotated[Scope, Depends(_scope)]
 AnyInstanceDep = Annotated[Instance, Depends(_any_instance)]
 """The instance of the Element token, also one that is disabled."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,6 +11,7 @@ from app import documents, listing
 from app.api.answers import AnswersDep, done
 from app.api.bodies import JsonRoute
 from app.api.files import PathBody, UpdateBody
+from app.api.later import LaterDep
 from app.api.lists import ListsDep
 from app.api.problems import responses
 from app.api.targets import LONGEST_PATH, TargetDep, TwinRouter, able
@@ -19,6 +20,7 @@ from app.hubs.documents import DocumentsProvider, Power
 from app.hubs.entries import Kind
 from app.hubs.paths import normalised
 from app.wire import documents as wire
+from app.wire.async_requests import DispatchedBody
 from app.wire.documents import CloudFileBody, CloudLinkBody, CollaborationBody
 
 creation = APIRouter(
@@ -27,6 +29,9 @@ creation = APIRouter(
 folders = TwinRouter(Kind.FOLDER, tag="folders")
 
 _CHANGED = responses(409)
+_DISPATCHED: dict[int | str, dict[str, Any]] = {
+    200: {"model": DispatchedBody, "description": "Without a body, unless it will be done later."}
+}
 
 
 class FolderOrder(BaseModel):
@@ -55,13 +60,16 @@ async def create_folder(
     return answers.one(wire.entry(entry, raw=answers.raw))
 
 
-@folders.route("DELETE", "", response_class=Response)
+@folders.route("DELETE", "", response_class=Response, responses=_DISPATCHED)
 async def delete_folder(
     hub: Annotated[DocumentsProvider, able(Power.DELETE)],
     folder: TargetDep,
+    later: LaterDep,
     empty_trash: Annotated[bool, Query(alias="emptyTrash", description="Leave nothing to restore.")] = False,
 ) -> Response:
-    """Deletes a folder with everything in it."""
+    """Deletes a folder with everything in it; with `Elements-Async-Request`, later."""
+    if later is not None:
+        return await later.dispatch()
     await documents.delete(hub, folder, empty_trash=empty_trash)
     return done()
 
@@ -74,15 +82,19 @@ async def list_contents(
     return lists.answer(await listing.contents(hub, folder, lists.wish))
 
 
-@folders.route("POST", "/copy", response_model=CloudFileBody, responses=_CHANGED)
+@folders.route("POST", "/copy", response_model=CloudFileBody | DispatchedBody, responses=_CHANGED)
 async def copy_folder(
     hub: Annotated[DocumentsProvider, able(Power.COPY)],
     folder: TargetDep,
     answers: AnswersDep,
     body: PathBody,
+    later: LaterDep,
 ) -> Response:
-    """Copies a folder with everything in it."""
-    entry = await documents.copy(hub, folder, normalised(body.path), overwrite=False)
+    """Copies a folder with everything in it; with `Elements-Async-Request`, later."""
+    path = normalised(body.path)
+    if later is not None:
+        return await later.dispatch(body.model_dump_json().encode())
+    entry = await documents.copy(hub, folder, path, overwrite=False)
     return answers.one(wire.entry(entry, raw=answers.raw))
 
 

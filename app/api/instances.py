@@ -241,7 +241,13 @@ async def _update(runtime: Runtime, chosen: ChosenDep, body: InstanceUpdate) -> 
 
 def _body(found: Connected, *, hydrate: bool = True) -> InstanceBody:
     return wire.instance(
-        found.instance, found.secrets, found.provider, found.owner, found.pollers, hydrate=hydrate
+        found.instance,
+        found.secrets,
+        found.provider,
+        found.owner,
+        found.pollers,
+        found.webhook,
+        hydrate=hydrate,
     )
 
 

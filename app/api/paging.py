@@ -49,8 +49,12 @@ class Paging:
         shown = list(found[: self.size])
         self.response.headers["Elements-Returned-Count"] = str(len(shown))
         if len(found) > self.size:
-            self.response.headers["Elements-Next-Page-Token"] = str(row_id(shown[-1]))
+            self.go_on(row_id(shown[-1]))
         return shown
+
+    def go_on(self, token: int) -> None:
+        """Tells where the next page begins, whatever this one holds."""
+        self.response.headers["Elements-Next-Page-Token"] = str(token)
 
     def of_all(self, rows: Sequence[Row]) -> list[Row]:
         """The page of a list that is at hand, whose rows are numbered from 1."""

@@ -45,6 +45,7 @@ def install(app: FastAPI) -> None:
 
 
 async def _gateway_error(request: Request, error: GatewayError) -> Response:
+    request.state.refusal = error  # for whoever calls from within (api/inside.py)
     if error.status == 500:
         log.error("request failed", extra={"requestId": request_id(request), "error": error.message})
         return _answer(request, 500, GatewayError().message)

@@ -10,14 +10,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from app.backoff import GiveUp, Retry, after_failed_attempt
-from app.delivery import signing
+from app.delivery import carried
+from app.delivery.carried import NOTHING, Carried
 from app.delivery.egress import Answer
+from app.delivery.settling import Settler
 from app.errors import GatewayError
 from app.runtime import Runtime
 from app.store import outbox
 from app.store.leases import Lease, lease_of
-from app.store.outbox import Pending, Settlement
+from app.store.outbox import Pending
+from app.store.settlements import Settlement
 from app.store.tables import Callback, DeliveryStatus
 from app.tasks import to_its_end
 
@@ -33,6 +38,7 @@ class _Turn:
 
     settlements: list[Settlement] = field(default_factory=list)
     ended: dict[int, str] = field(default_factory=dict)
+    carried: dict[int, Carried] = field(default_factory=dict, repr=False)
     accepted: bool = False
 
     def settle(
@@ -51,6 +57,11 @@ class _Turn:
                 due_at=due_at,
                 last_status=answer.status if answer else None,
                 last_error=answer.error if answer else "the subscription is not active",
+                account_id=delivery.account_id,
+                started_at=answer.started_at if answer else None,
+                took_ms=answer.took_ms if answer else 0,
+                answer=answer.text if answer else None,
+                let_go=delivery.ordered and status is DeliveryStatus.DELIVERED,
             )
         )
 
@@ -58,13 +69,15 @@ class _Turn:
 class DispatchWorker:
     """A callback is served in turns. A turn holds the callback's row, sends what is due with at most
     GATEWAY_CALLBACK_CONCURRENCY POSTs in flight, starts no new one after GATEWAY_CALLBACK_TURN, and then
-    settles everything in one transaction. Other callbacks have turns of their own at the same time."""
+    settles everything at once. Other callbacks have turns of their own at the same time."""
 
     def __init__(self, runtime: Runtime, draining: asyncio.Event) -> None:
         self._runtime = runtime
         self._settings = runtime.settings
         self._draining = draining
         self._slow_in_hand = 0
+        self._settler = Settler(runtime)
+        self._read: dict[int, list[Pending]] = {}
 
     async def claim(self, places: int) -> list[Callback]:
         slow_places = self._settings.callbacks_at_once // 2 - self._slow_in_hand
@@ -76,31 +89,46 @@ class DispatchWorker:
                 now=self._runtime.clock.now(),
                 lease=self._settings.callback_lease,
             )
+            self._read |= await self._due_of(connection, claimed)
         self._slow_in_hand += sum(callback.slow for callback in claimed)
         return claimed
+
+    async def _due_of(self, connection: AsyncConnection, claimed: list[Callback]) -> dict[int, list[Pending]]:
+        """What is due, read with the claim where it is little: most turns are short."""
+        if not claimed:
+            return {}
+        return await outbox.pending_of(
+            connection,
+            [callback.id for callback in claimed],
+            limit=self._settings.callback_batch,
+            now=self._runtime.clock.now(),
+        )
 
     async def run(self, callback: Callback) -> bool:
         """Serves one callback for one turn. True when it may be due again at once."""
         lease, turn = lease_of(callback), _Turn()
         started = asyncio.get_running_loop().time()
         try:
-            more = await self._send_due(callback, turn)
+            await self._send_due(callback, turn)
         finally:  # also when the drain ran out of time: what was answered is settled, the rest stays due
             took = asyncio.get_running_loop().time() - started
             self._slow_in_hand -= callback.slow
-            await to_its_end(self._settle(lease, turn, slow=self._was_slow(turn, took)))
+            more = await to_its_end(self._settle(lease, turn, slow=self._was_slow(turn, took)))
         return more
 
-    async def _send_due(self, callback: Callback, turn: _Turn) -> bool:
-        limit = self._settings.callback_batch
-        async with self._runtime.database.read() as connection:
-            due = await outbox.pending(connection, callback.id, limit=limit, now=self._runtime.clock.now())
+    async def _send_due(self, callback: Callback, turn: _Turn) -> None:
+        due = self._read.pop(callback.id, None)
+        if due is None:
+            async with self._runtime.database.read() as connection:
+                now = self._runtime.clock.now()
+                due = await outbox.pending(
+                    connection, callback.id, limit=self._settings.callback_batch, now=now
+                )
         until = asyncio.get_running_loop().time() + self._settings.callback_turn.total_seconds()
         work = iter(due)
         async with asyncio.TaskGroup() as group:
             for _ in range(min(self._settings.callback_concurrency, len(due))):
                 group.create_task(self._lane(callback.url, work, turn, until))
-        return len(turn.settlements) < len(due) or len(due) == limit
 
     async def _lane(self, url: str, work: Iterator[Pending], turn: _Turn, until: float) -> None:
         """One POST after the other, sharing `work` with the other lanes of the turn."""
@@ -110,27 +138,30 @@ class DispatchWorker:
             if delivery is None:
                 return
             if delivery.active and delivery.subscription_id not in turn.ended:
-                self._note(turn, delivery, await self._post(url, delivery))
+                self._note(turn, delivery, await self._post(url, delivery, turn))
             else:
                 turn.settle(delivery, DeliveryStatus.QUEUED, None)
 
-    async def _post(self, url: str, delivery: Pending) -> Answer:
+    async def _post(self, url: str, delivery: Pending, turn: _Turn) -> Answer:
+        now = self._runtime.clock.now()
         try:
-            key = self._key(delivery)
+            what = self._carried(delivery, turn)
         except GatewayError as error:
-            return Answer(None, error.message)
-        headers = signing.headers(
-            delivery.body,
-            notification_id=delivery.notification_id,
-            key=key,
-            timestamp=int(self._runtime.clock.now().timestamp()),
+            return Answer(None, error.message, started_at=now)
+        headers = what.call(
+            delivery.body, notification_id=delivery.notification_id, timestamp=int(now.timestamp())
         )
         return await self._runtime.egress.post(url, delivery.body, headers)
 
-    def _key(self, delivery: Pending) -> str | None:
+    def _carried(self, delivery: Pending, turn: _Turn) -> Carried:
+        """What the calls of a subscription carry, opened once in a turn."""
         if delivery.sealed is None:
-            return None
-        return self._runtime.sealer.open(delivery.sealed, outbox.row_name(delivery.subscription_id)).decode()
+            return NOTHING
+        found = turn.carried.get(delivery.subscription_id)
+        if found is None:
+            plain = self._runtime.sealer.open(delivery.sealed, outbox.row_name(delivery.subscription_id))
+            found = turn.carried[delivery.subscription_id] = carried.unpack(plain)
+        return found
 
     def _note(self, turn: _Turn, delivery: Pending, answer: Answer) -> None:
         """Turns an answer into what is written of it."""
@@ -163,13 +194,10 @@ class DispatchWorker:
             not turn.accepted or took > self._settings.callback_turn.total_seconds()
         )
 
-    async def _settle(self, lease: Lease, turn: _Turn, *, slow: bool) -> None:
-        now = self._runtime.clock.now()
-        async with self._runtime.database.write() as connection:
-            held = await outbox.finish_turn(
-                connection, lease, turn.settlements, turn.ended, slow=slow, now=now
-            )
+    async def _settle(self, lease: Lease, turn: _Turn, *, slow: bool) -> bool:
+        more = await self._settler.settle(outbox.Turn(lease, turn.settlements, turn.ended, slow))
         counts = Counter(str(item.status) for item in turn.settlements)
-        log.info("callback served", extra={"callback": lease.row_id, "settled": held, **counts})
+        log.info("callback served", extra={"callback": lease.row_id, "more": more, **counts})
         for subscription_id, reason in turn.ended.items():
             log.warning("subscription deactivated", extra={"subscription": subscription_id, "reason": reason})
+        return more

@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import socket
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 import aiohttp
 import httpx
 
 from app import backoff
-from app.http_client import pooled_client
+from app.http_client import pooled_transport
 
 Network = IPv4Network | IPv6Network
 
 _KEEPALIVE = 3.0  # seconds; servers close an idle connection after 5 (uvicorn, Node) or more
 _READ_LIMIT = 64 * 1024  # bytes of an answer that are read so that its connection can be used again
+_KEPT = 500  # characters of an answer that its attempt shows
+_KEPT_BYTES = 4 * _KEPT  # the longest UTF-8 of them
+_UNSEEN = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n\r"}
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a callback answered. `status` is None, and `error` says why, when it did not."""
+    """What a callback answered. `status` is None, and `error` says why, when it did not; `text` is the
+    beginning of its body."""
 
     status: int | None
     error: str | None = None
     retry_after: float | None = None
+    text: str | None = None
+    started_at: datetime | None = None
+    took_ms: int = 0
 
     @property
     def accepted(self) -> bool:
@@ -39,7 +49,11 @@ class ForbiddenAddress(OSError):
 
 
 class Egress:
-    """One client for all callbacks. The address is checked at the socket, after DNS, every time."""
+    """One pool for all callbacks. The address is checked at the socket, after DNS, every time.
+
+    Requests go to httpx's transport without its client in between, which costs as much as all the rest of a
+    delivery and does nothing that a callback needs (benchmarks/deliveries.py).
+    """
 
     def __init__(
         self, *, timeout: timedelta, allowed: Sequence[Network], connections: int, agent: str
@@ -51,9 +65,8 @@ class Egress:
             _refuse_private(str(endpoint[0]), allowed)
             return socket.socket(family, kind, protocol)
 
-        self._client = pooled_client(
-            timeout=timeout,
-            agent=agent,
+        self._agent = {"Accept": "*/*", "User-Agent": agent}
+        self._transport = pooled_transport(
             limit=connections,
             keepalive_timeout=_KEEPALIVE,
             socket_factory=open_socket,
@@ -61,6 +74,12 @@ class Egress:
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """POSTs once and never raises: what went wrong stands in the answer."""
+        started_at, started = datetime.now(UTC), time.perf_counter()
+        answer = await self._try(url, body, headers)
+        took = time.perf_counter() - started
+        return replace(answer, started_at=started_at, took_ms=round(took * 1000))
+
+    async def _try(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         try:
             async with asyncio.timeout(self._timeout):
                 return await self._post(url, body, headers)
@@ -70,18 +89,50 @@ class Egress:
             return Answer(None, _reason(error))
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._transport.aclose()
 
     async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        async with self._client.stream("POST", url, content=body, headers=headers) as response:
-            read = 0
-            async for chunk in response.aiter_raw():
-                read += len(chunk)
-                if read > _READ_LIMIT:
-                    break
-            error = None if 200 <= response.status_code < 300 else f"HTTP {response.status_code}"
-            wait = backoff.retry_after(response.headers.get("retry-after"), datetime.now(UTC))
-            return Answer(response.status_code, error, wait)
+        target, login = _target(url)
+        request = httpx.Request("POST", target, content=body, headers={**self._agent, **login, **headers})
+        response = await self._transport.handle_async_request(request)
+        try:
+            kept = await _read(response)
+        finally:
+            await response.aclose()
+        if 200 <= response.status_code < 300:
+            return Answer(response.status_code, text=_beginning(kept))
+        wait = backoff.retry_after(response.headers.get("retry-after"), datetime.now(UTC))
+        return Answer(response.status_code, f"HTTP {response.status_code}", wait, _beginning(kept))
+
+
+@lru_cache(1024)
+def _target(url: str) -> tuple[httpx.URL, dict[str, str]]:
+    """A callback's URL without the user and password that may stand in it, and the header that says them."""
+    target = httpx.URL(url)
+    if target.scheme not in {"http", "https"} or not target.host:
+        raise ValueError("not an http or https URL")
+    if not target.userinfo:
+        return target, {}
+    login = base64.b64encode(f"{target.username}:{target.password}".encode()).decode()
+    return target.copy_with(username=None, password=None), {"Authorization": f"Basic {login}"}
+
+
+async def _read(response: httpx.Response) -> bytes:
+    """The beginning of an answer; its rest is read, up to a limit, and forgotten."""
+    read, kept = 0, b""
+    async for chunk in response.aiter_raw():
+        if read < _KEPT_BYTES:
+            kept += chunk[: _KEPT_BYTES - read]
+        read += len(chunk)
+        if read > _READ_LIMIT:
+            break
+    return kept
+
+
+def _beginning(body: bytes) -> str | None:
+    """The first characters of an answer, whatever it is. What no database and no terminal takes is shown as
+    a replacement character."""
+    return body.decode(errors="replace").translate(_UNSEEN)[:_KEPT] or None
 
 
 def _refuse_private(host: str, allowed: Sequence[Network]) -> None:

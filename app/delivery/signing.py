@@ -6,12 +6,15 @@ import base64
 import binascii
 import hashlib
 import hmac
+from collections.abc import Sequence
 
 _STANDARD_PREFIX = "whsec_"
+_SIGNATURES = ("Elements-Webhook-Signature", "Elements-Webhook-Signature-Secondary")
 
 
-def headers(body: bytes, *, notification_id: int, key: str | None, timestamp: int) -> dict[str, str]:
-    """The headers of one attempt; `timestamp` is seconds since 1970. Without a key nothing is signed.
+def headers(body: bytes, *, notification_id: int, keys: Sequence[str], timestamp: int) -> dict[str, str]:
+    """The headers of one attempt; `timestamp` is seconds since 1970. Without a key nothing is signed; a
+    second one signs as well, so that a receiver can change over from one to the other.
 
     Elements-Webhook-Signature covers the body. webhook-signature (standardwebhooks.com) also covers the
     id and the time of the attempt, so that a receiver can refuse what somebody recorded and sends again.
@@ -22,10 +25,11 @@ def headers(body: bytes, *, notification_id: int, key: str | None, timestamp: in
         "webhook-id": f"msg_{notification_id}",
         "webhook-timestamp": str(timestamp),
     }
-    if key:
-        found["Elements-Webhook-Signature"] = "sha256=" + _mac(key.encode(), body)
+    for name, key in zip(_SIGNATURES, keys, strict=False):
+        found[name] = "sha256=" + _mac(key.encode(), body)
+    if keys:
         signed = f"msg_{notification_id}.{timestamp}.".encode() + body
-        found["webhook-signature"] = "v1," + _mac(standard_key(key), signed)
+        found["webhook-signature"] = " ".join("v1," + _mac(standard_key(key), signed) for key in keys)
     return found
 
 

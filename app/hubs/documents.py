@@ -245,6 +245,11 @@ class DocumentsProvider(Protocol):
         cannot be interpreted is UNKNOWN and is never left out.
         """
 
+    @staticmethod
+    def can_wait(configuration: Mapping[str, str | None]) -> bool:
+        """Whether the stream that this configuration asks for is one that can be waited for."""
+        return True
+
     async def wait(self, cursor: str, channel: Channel | None) -> News:
         """Returns when something has changed behind `cursor`, or the vendor wants to be asked again. Holds
         one connection meanwhile. Raises a VendorError."""

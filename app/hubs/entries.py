@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,18 @@ class Kind(StrEnum):
 
     FILE = "file"
     FOLDER = "folder"
+
+
+_LONGEST_KEY = 200  # characters, so that the key of an index never outgrows its page
+
+
+def object_key(object_type: str, object_id: str) -> str:
+    """Type and id in one text of at most 200 characters, the same for the same object at all times; of what
+    is longer the id is a fingerprint."""
+    key = f"{object_type}:{object_id}"
+    if len(key) <= _LONGEST_KEY:
+        return key
+    return f"{object_type[:32]}#{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What happened in a world, in order, with ids that only grow."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -78,6 +78,7 @@ class History:
         self.latest_id = first_id
         self.lost_id = 0
         self.latest_at = datetime.now(UTC)
+        self.listeners: list[Callable[[Change], None]] = []
         self._changes: list[Change] = []
         # Dropping from the front of a list costs its length, so it happens in blocks.
         self._start = 0
@@ -97,6 +98,8 @@ class History:
         change = Change(self.latest_id, self.latest_at, actor, action, target, origin, detail or {})
         self._changes.append(change)
         self.trim()
+        for listener in self.listeners:
+            listener(change)
         return change
 
     @property

@@ -31,6 +31,7 @@ class Delivery:
     signature: Signature
     headers: dict[str, str]
     body: bytes
+    secondary_signature: Signature = "none"
 
     def content(self) -> Any:
         """The body as JSON; None when it is something else."""
@@ -46,6 +47,7 @@ class Delivery:
             "received_at": self.received_at.isoformat(),
             "path": self.path,
             "signature": self.signature,
+            "secondary_signature": self.secondary_signature,
             "headers": self.headers,
             "body": self.body.decode(errors="replace"),
             "json": self.content(),
@@ -80,7 +82,8 @@ class Inbox:
         """Keeps a callback."""
         self.count += 1
         signature = self._check(headers.get("elements-webhook-signature"), body)
-        delivery = Delivery(self.count, datetime.now(UTC), path, signature, headers, body)
+        secondary = self._check(headers.get("elements-webhook-signature-secondary"), body)
+        delivery = Delivery(self.count, datetime.now(UTC), path, signature, headers, body, secondary)
         self._kept.append(delivery)
         return delivery
 

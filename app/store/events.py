@@ -2,20 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store.tables import Event, EventSequence, table
+from app.store.batches import Batch, among
+from app.store.tables import Event, EventSequence, Notification, table
 
 _events, _sequences = table(Event), table(EventSequence)
+_notifications = table(Notification)
+
+
+class NewEvent(NamedTuple):
+    """A row of `event` in the order of its columns; `row` is JSON as a text."""
+
+    id: int
+    account_id: int
+    instance_id: int
+    notification_id: int
+    sequence: int
+    key: str
+    event_type: str
+    object_type: str
+    object_id: str
+    change: str
+    object_sequence: int | None
+    twin: str | None
+    event_date: datetime
+    created_at: datetime
+    row: str
+
+
+_inserts = Batch([_events.c[name] for name in NewEvent._fields], lambda _kind: insert(_events))
+
+
+@dataclass
+class Told:
+    """What is stored of an event, as far as it helps to know it again."""
+
+    id: int
+    object_type: str
+    object_id: str
+    change: str
+    event_date: datetime
+    object_sequence: int | None
+    twin: str | None
+    via: str
 
 
 async def known_keys(connection: AsyncConnection, instance_id: int, keys: Sequence[str]) -> set[str]:
     """Which of these vendor ids are stored already. The unique key guards against what comes in between."""
-    statement = select(_events.c.key).where(_events.c.instance_id == instance_id, _events.c.key.in_(keys))
+    statement = select(_events.c.key).where(
+        _events.c.instance_id == instance_id, among(connection, _events.c.key, keys)
+    )
     return set((await connection.scalars(statement)).all())
 
 
@@ -27,15 +71,43 @@ async def last_sequence(connection: AsyncConnection, *, instance_id: int, accoun
     return int((await connection.execute(held.returning(_sequences.c.last))).scalar_one())
 
 
-async def append(connection: AsyncConnection, events: Sequence[Event]) -> None:
+async def append(connection: AsyncConnection, events: Sequence[NewEvent]) -> None:
     """Stores new events of one instance in one batch, in their order."""
     if not events:
         return
-    await connection.execute(insert(_events), [event.model_dump() for event in events])
+    await _inserts.write(connection, events)
     newest = events[-1]
     await connection.execute(
         update(_sequences).where(_sequences.c.instance_id == newest.instance_id).values(last=newest.sequence)
     )
+
+
+async def newest(connection: AsyncConnection, instance_id: int, *, limit: int) -> list[Told]:
+    """The last events of an instance and how each came in, the newest first."""
+    last = (
+        select(_events)
+        .where(_events.c.instance_id == instance_id)
+        .order_by(_events.c.sequence.desc())
+        .limit(limit)
+        .subquery()
+    )
+    fields = (
+        last.c[name]
+        for name in ("id", "object_type", "object_id", "change", "event_date", "object_sequence", "twin")
+    )
+    statement = select(*fields, _notifications.c.via).join(
+        _notifications, _notifications.c.id == last.c.notification_id
+    )
+    rows = await connection.execute(statement.order_by(last.c.sequence.desc()))
+    return [Told(**row) for row in rows.mappings()]
+
+
+async def pair(connection: AsyncConnection, twins: Mapping[int, str]) -> None:
+    """Notes with each of these events the key under which its change came in once more."""
+    if twins:
+        statement = update(_events).where(_events.c.id == bindparam("event_id"))
+        rows = [{"event_id": event_id, "other": key} for event_id, key in sorted(twins.items())]
+        await connection.execute(statement.values(twin=bindparam("other")), rows)
 
 
 async def rename_keys(connection: AsyncConnection, instance_id: int, *, prefix: str) -> None:

@@ -24,11 +24,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store.tables import Account, Credential, FileLink, Instance, Poller, User, table
+from app.store.tables import Account, Credential, FileLink, Instance, Poller, User, VendorWebhook, table
 
 _instances, _credentials = table(Instance), table(Credential)
 _pollers, _accounts, _links = table(Poller), table(Account), table(FileLink)
-_users = table(User)
+_users, _webhooks = table(User), table(VendorWebhook)
 
 _MOVE_SEQUENCE = text(
     "SELECT setval('instance_id_seq', greatest(:id, (SELECT last_value FROM instance_id_seq)))"
@@ -115,7 +115,7 @@ async def release_refresh(connection: AsyncConnection, instance_id: int, *, fenc
 
 
 async def credentials(connection: AsyncConnection, instance_ids: Sequence[int]) -> dict[int, Credential]:
-    """The sealed secrets of these instances; a deleted one has none."""
+    """The sealed secrets of these instances; a deleted one has none, or not for long."""
     rows = await connection.execute(select(_credentials).where(_credentials.c.instance_id.in_(instance_ids)))
     return {row["instance_id"]: Credential(**row) for row in rows.mappings()}
 
@@ -203,8 +203,8 @@ async def update_instance(connection: AsyncConnection, instance_id: int, **value
 
 
 async def remove(connection: AsyncConnection, instance_id: int, *, now: datetime) -> bool:
-    """Ends an instance: its secrets, its links and its polling are gone, what it reported stays and is
-    delivered. False when it was gone already."""
+    """Ends an instance: its secrets, its links and its polling are gone, its vendor's webhook is due to be
+    ended, what it reported stays and is delivered. False when it was gone already."""
     return bool(await _remove(connection, _instances.c.id == instance_id, now))
 
 
@@ -214,13 +214,18 @@ async def remove_of_account(connection: AsyncConnection, account_id: int, *, now
 
 
 async def _remove(connection: AsyncConnection, which: ColumnElement[bool], now: datetime) -> list[int]:
-    """The instances are marked first: who changes one of them meanwhile waits, and finds it gone."""
+    """The instances are marked first: who changes one of them meanwhile waits, and finds it gone. The secrets
+    of one that its vendor calls for stay until the vendor has been told of its end."""
     living = (which, _instances.c.deleted_at.is_(None))
     ended = update(_instances).where(*living).values(deleted_at=now, updated_at=now)
     ids = list((await connection.execute(ended.returning(_instances.c.id))).scalars())
-    for rows in (_credentials, _pollers, _links):
-        theirs = rows.c.instance_id.in_(select(_instances.c.id).where(which))
-        await connection.execute(delete(rows).where(theirs))
+    theirs = select(_instances.c.id).where(which)
+    called = exists(select(_webhooks.c.id).where(_webhooks.c.instance_id == _credentials.c.instance_id))
+    for rows, more in ((_credentials, [~called]), (_pollers, []), (_links, [])):
+        await connection.execute(delete(rows).where(rows.c.instance_id.in_(theirs), *more))
+    await connection.execute(
+        update(_webhooks).where(_webhooks.c.instance_id.in_(theirs)).values(due_at=now, failures=0)
+    )
     return ids
 
 

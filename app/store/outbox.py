@@ -7,17 +7,34 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import and_, bindparam, case, false, func, insert, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Integer,
+    and_,
+    bindparam,
+    case,
+    false,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.store import leases
+from app.store import leases, new_rows, ordering, settlements
 from app.store.leases import Lease
+from app.store.new_rows import NewDelivery, NewNotification
+from app.store.settlements import Settlement
 from app.store.tables import (
     FAILURE_POLICY,
     Account,
     Callback,
     Delivery,
+    DeliveryObject,
     DeliveryStatus,
     FailurePolicy,
     Notification,
@@ -39,23 +56,63 @@ class Pending:
     delivery_id: int
     subscription_id: int
     notification_id: int
+    account_id: int
     attempts: int
     body: bytes
     active: bool
+    ordered: bool
     sealed: bytes | None
     queue_failures: bool
 
 
-@dataclass(frozen=True)
-class Settlement:
-    """What came of one attempt. Without `due_at` the delivery is over: delivered, or queued for its owner."""
+_WANTED: tuple[ColumnElement[Any], ...] = (
+    _deliveries.c.id,
+    _deliveries.c.subscription_id,
+    _deliveries.c.notification_id,
+    _deliveries.c.account_id,
+    _deliveries.c.attempts,
+    _notifications.c.body,
+    _subscriptions.c.active,
+    _subscriptions.c.ordered,
+    _subscriptions.c.sealed,
+    func.coalesce(_failure_policy == FailurePolicy.QUEUE, false()),
+)
+_DUE = (
+    select(*_WANTED)
+    .join(_notifications, _notifications.c.id == _deliveries.c.notification_id)
+    .join(_subscriptions, _subscriptions.c.id == _deliveries.c.subscription_id)
+    .outerjoin(_accounts, _accounts.c.id == _deliveries.c.account_id)
+    .where(_deliveries.c.due_at <= bindparam("now", type_=UtcDateTime))
+    .order_by(_deliveries.c.due_at, _deliveries.c.id)
+    .limit(bindparam("most", type_=Integer))
+)
+_PENDING = _DUE.where(_deliveries.c.callback_id == bindparam("callback", type_=BigInteger))
+_PENDING_OF = _DUE.where(
+    _deliveries.c.callback_id.in_(bindparam("callbacks", type_=BigInteger, expanding=True))
+).add_columns(_deliveries.c.callback_id)
+_EARLIEST = (
+    select(func.min(_deliveries.c.due_at))
+    .where(_deliveries.c.callback_id == _callbacks.c.id, _deliveries.c.due_at.is_not(None))
+    .correlate(_callbacks)
+    .scalar_subquery()
+)
+_NEXT_TURN = (
+    update(_callbacks)
+    .where(_callbacks.c.id.in_(bindparam("callbacks", type_=BigInteger, expanding=True)))
+    .values(fence=None, leased_until=None, slow=bindparam("was_slow", type_=Boolean), due_at=_EARLIEST)
+    .returning(_callbacks.c.id, _callbacks.c.due_at)
+)
+"""Statements of every turn, built once: building one takes longer than some databases take for it."""
 
-    delivery_id: int
-    status: DeliveryStatus
-    attempts: int
-    due_at: datetime | None
-    last_status: int | None
-    last_error: str | None
+
+@dataclass(frozen=True)
+class Turn:
+    """What one lease of a callback brought; `ended` are the subscriptions to deactivate, with the reasons."""
+
+    lease: Lease
+    settled: Sequence[Settlement]
+    ended: Mapping[int, str]
+    slow: bool
 
 
 async def callback_id(connection: AsyncConnection, *, account_id: int, url: str) -> int:
@@ -110,10 +167,11 @@ async def move(
     )
     queued = _deliveries.c.status == DeliveryStatus.QUEUED
     waiting = and_(_deliveries.c.callback_id == subscription.callback_id, _deliveries.c.due_at.is_not(None))
+    held = and_(ordering.WAITING, ordering.about(subscription.id))
     await _make_due(connection, [callback_id], now)
     await connection.execute(
         update(_deliveries)
-        .where(_deliveries.c.subscription_id == subscription.id, or_(queued, waiting))
+        .where(_deliveries.c.subscription_id == subscription.id, or_(queued, waiting, held))
         .values(
             callback_id=callback_id,
             status=DeliveryStatus.CREATED,
@@ -122,6 +180,50 @@ async def move(
             updated_at=now,
         )
     )
+    await ordering.hold_back(connection, ordering.about(subscription.id))
+
+
+async def keep_order(
+    connection: AsyncConnection, subscription: Subscription, *, ordered: bool, now: datetime
+) -> None:
+    """Begins to keep the order of what follows, or ends it and lets go what was held back. The caller holds
+    the subscription."""
+    if subscription.ordered == ordered:
+        return
+    this = _subscriptions.c.id == subscription.id
+    await connection.execute(update(_subscriptions).where(this).values(ordered=ordered))
+    if not ordered:
+        await _make_due(connection, await ordering.forget(connection, subscription.id, now), now)
+
+
+async def release(connection: AsyncConnection, delivery_ids: Collection[int], *, now: datetime) -> None:
+    """Lets go what waited for these deliveries, because they have arrived or were acknowledged.
+
+    It locks their subscriptions and callbacks, so a transaction calls it before it writes to deliveries.
+    Deliveries of subscriptions that keep no order change nothing.
+    """
+    if not delivery_ids or not await ordering.hold_subscriptions(connection, delivery_ids):
+        return
+    await _lock_callbacks_of(connection, delivery_ids)
+    await _let_go(connection, delivery_ids, now)
+
+
+async def hold_back(connection: AsyncConnection, subscription_id: int) -> None:
+    """After deliveries of a subscription were made due: those that an earlier one is in the way of wait on.
+    The caller holds the subscription."""
+    await ordering.hold_back(connection, ordering.about(subscription_id))
+
+
+async def _lock_callbacks_of(connection: AsyncConnection, delivery_ids: Collection[int]) -> None:
+    concerned = select(_deliveries.c.callback_id).where(_deliveries.c.id.in_(delivery_ids))
+    locked = select(_callbacks.c.id).where(_callbacks.c.id.in_(concerned))
+    await connection.execute(locked.order_by(_callbacks.c.id).with_for_update())
+
+
+async def _let_go(connection: AsyncConnection, delivery_ids: Collection[int], now: datetime) -> None:
+    callback_ids = await ordering.let_go(connection, delivery_ids, now)
+    if callback_ids:
+        await _make_due(connection, callback_ids, now)
 
 
 async def deactivate(
@@ -133,26 +235,32 @@ async def deactivate(
 
 async def append(
     connection: AsyncConnection,
-    notifications: Sequence[Notification],
-    deliveries: Sequence[Delivery],
+    notifications: Sequence[Notification | NewNotification],
+    deliveries: Sequence[Delivery | NewDelivery],
+    objects: Sequence[DeliveryObject] = (),
     *,
     now: datetime,
 ) -> None:
-    """Stores notifications with their deliveries and makes the callbacks of these due.
+    """Stores notifications with their deliveries and makes the callbacks of these due. `objects` are what
+    the deliveries of ordered subscriptions, which the caller holds, are about.
 
-    The callback rows are always written, even where that changes nothing: `finish_turn` locks the same
+    The callback rows are always written, even where that changes nothing: `finish_turns` locks the same
     row before it looks for what is left, so one of the two always sees the other.
     """
     if not notifications:
         return
-    await connection.execute(insert(_notifications), [item.model_dump() for item in notifications])
+    await new_rows.write_notifications(connection, notifications)
     if not deliveries:
         return
-    await connection.execute(insert(_deliveries), [item.model_dump() for item in deliveries])
     await _make_due(connection, {item.callback_id for item in deliveries if item.due_at}, now)
+    await new_rows.write_deliveries(connection, deliveries)
+    await ordering.register(connection, objects)
 
 
 async def _make_due(connection: AsyncConnection, callback_ids: Collection[int], now: datetime) -> None:
+    if len(callback_ids) > 1:
+        which = select(_callbacks.c.id).where(_callbacks.c.id.in_(callback_ids))
+        await connection.execute(which.order_by(_callbacks.c.id).with_for_update())
     sooner = or_(_callbacks.c.due_at.is_(None), _callbacks.c.due_at > now)
     await connection.execute(
         update(_callbacks)
@@ -181,101 +289,75 @@ async def pending(
     connection: AsyncConnection, callback_id: int, *, limit: int, now: datetime
 ) -> list[Pending]:
     """At most `limit` due deliveries of a callback that the caller holds, the longest due first."""
-    statement = (
-        select(
-            _deliveries.c.id,
-            _deliveries.c.subscription_id,
-            _deliveries.c.notification_id,
-            _deliveries.c.attempts,
-            _notifications.c.body,
-            _subscriptions.c.active,
-            _subscriptions.c.sealed,
-            func.coalesce(_failure_policy == FailurePolicy.QUEUE, false()),
-        )
-        .join(_notifications, _notifications.c.id == _deliveries.c.notification_id)
-        .join(_subscriptions, _subscriptions.c.id == _deliveries.c.subscription_id)
-        .outerjoin(_accounts, _accounts.c.id == _deliveries.c.account_id)
-        .where(_deliveries.c.callback_id == callback_id, _deliveries.c.due_at <= now)
-        .order_by(_deliveries.c.due_at, _deliveries.c.id)
-        .limit(limit)
-    )
-    return [Pending(*row) for row in await connection.execute(statement)]
+    values = {"callback": callback_id, "most": limit, "now": now}
+    return [Pending(*row) for row in await connection.execute(_PENDING, values)]
+
+
+async def pending_of(
+    connection: AsyncConnection, callback_ids: Collection[int], *, limit: int, now: datetime
+) -> dict[int, list[Pending]]:
+    """All due deliveries of callbacks that the caller holds; nothing when they are `limit` or more, because
+    each callback's own are to be asked for then."""
+    values = {"callbacks": sorted(callback_ids), "most": limit, "now": now}
+    rows = (await connection.execute(_PENDING_OF, values)).all()
+    if len(rows) >= limit:
+        return {}
+    found: dict[int, list[Pending]] = {callback_id: [] for callback_id in callback_ids}
+    for *values_of_one, callback_id in rows:
+        found[callback_id].append(Pending(*values_of_one))
+    return found
 
 
 async def finish_turn(
     connection: AsyncConnection,
     lease: Lease,
-    settlements: Sequence[Settlement],
+    settled: Sequence[Settlement],
     ended: Mapping[int, str],
     *,
     slow: bool,
     now: datetime,
 ) -> bool:
-    """Writes what came of a turn's attempts and lets the callback go; it is due when its next delivery is.
-
-    `ended` are the subscriptions to deactivate, with the reasons. False, and nothing written, when the
-    lease was lost: another worker sends these deliveries again.
-    """
-    await _hold(connection, ended)
-    if not await leases.settle(connection, Callback, lease, slow=slow):
-        return False
-    await _write_settlements(connection, lease.row_id, settlements, now)
-    for subscription_id, reason in ended.items():
-        await _deactivate(connection, lease.row_id, subscription_id, reason, now)
-    earliest = (
-        select(func.min(_deliveries.c.due_at))
-        .where(_deliveries.c.callback_id == lease.row_id, _deliveries.c.due_at.is_not(None))
-        .scalar_subquery()
-    )
-    await connection.execute(
-        update(_callbacks).where(_callbacks.c.id == lease.row_id).values(due_at=earliest)
-    )
-    return True
+    """One turn as in `finish_turns`. False, and nothing written, when the lease was lost."""
+    return bool(await finish_turns(connection, [Turn(lease, settled, ended, slow)], now=now))
 
 
-async def _hold(connection: AsyncConnection, subscription_ids: Collection[int]) -> None:
-    """Locks subscriptions that are about to end, before anything else is (docs/decisions/0010)."""
-    if subscription_ids:
-        which = _subscriptions.c.id.in_(subscription_ids)
-        await connection.execute(
-            select(_subscriptions.c.id).where(which).order_by(_subscriptions.c.id).with_for_update()
-        )
+async def finish_turns(
+    connection: AsyncConnection, turns: Sequence[Turn], *, now: datetime
+) -> dict[int, datetime | None]:
+    """Writes what came of the attempts of turns and lets their callbacks go. Answers when each is due again,
+    which is when its next delivery is; of those whose lease was lost nothing is written and nothing
+    answered, and another worker sends their deliveries again."""
+    arrived = [item.delivery_id for turn in turns for item in turn.settled if item.let_go]
+    await _hold(connection, [item for turn in turns for item in turn.ended], arrived)
+    held = await leases.lock(connection, Callback, [turn.lease for turn in turns])
+    turns = [turn for turn in turns if turn.lease in held]
+    if not turns:
+        return {}
+    await settlements.write(connection, {turn.lease.row_id: turn.settled for turn in turns}, now)
+    if arrived:
+        still = [item.delivery_id for turn in turns for item in turn.settled if item.let_go]
+        await _let_go(connection, still, now)
+    for turn in turns:
+        for subscription_id, reason in turn.ended.items():
+            await _deactivate(connection, turn.lease.row_id, subscription_id, reason, now)
+    due: dict[int, datetime | None] = {}
+    for slow in {turn.slow for turn in turns}:
+        callback_ids = [turn.lease.row_id for turn in turns if turn.slow is slow]
+        values = {"callbacks": callback_ids, "was_slow": slow}
+        due |= {row.id: row.due_at for row in await connection.execute(_NEXT_TURN, values)}
+    return due
 
 
-async def _write_settlements(
-    connection: AsyncConnection, callback_id: int, settlements: Sequence[Settlement], now: datetime
-) -> None:
-    """A delivery that was moved to another callback meanwhile is that one's, unless it has arrived."""
-    if not settlements:
+async def _hold(connection: AsyncConnection, ended: Collection[int], arrived: Collection[int]) -> None:
+    """Locks subscriptions that are about to end, and those that keep an order among what has arrived, before
+    anything else is (docs/decisions/0010)."""
+    if not ended and not arrived:
         return
-    still_ours = _deliveries.c.callback_id == callback_id
-    statement = (
-        update(_deliveries)
-        .where(
-            _deliveries.c.id == bindparam("delivery_id"),
-            or_(still_ours, bindparam("to_status") == DeliveryStatus.DELIVERED),
-        )
-        .values(
-            status=bindparam("to_status"),
-            attempts=bindparam("made"),
-            due_at=bindparam("next_due_at"),
-            last_status=bindparam("answered"),
-            last_error=bindparam("failed"),
-            updated_at=now,
-        )
+    concerned = select(_deliveries.c.subscription_id).where(_deliveries.c.id.in_(arrived))
+    which = or_(_subscriptions.c.id.in_(ended), _subscriptions.c.id.in_(concerned))
+    await connection.execute(
+        select(_subscriptions.c.id).where(which).order_by(_subscriptions.c.id).with_for_update()
     )
-    rows = [
-        {
-            "delivery_id": item.delivery_id,
-            "to_status": item.status,
-            "made": item.attempts,
-            "next_due_at": item.due_at,
-            "answered": item.last_status,
-            "failed": item.last_error,
-        }
-        for item in settlements
-    ]
-    await connection.execute(statement, rows)
 
 
 async def _deactivate(
@@ -287,12 +369,15 @@ async def _deactivate(
         .where(_subscriptions.c.id == subscription_id, _subscriptions.c.callback_id == callback_id)
         .values(active=False, inactive_reason=reason)
     )
-    await connection.execute(
-        update(_deliveries)
-        .where(
-            _deliveries.c.callback_id == callback_id,
-            _deliveries.c.due_at.is_not(None),
-            _deliveries.c.subscription_id == subscription_id,
+    due = _deliveries.c.due_at.is_not(None)
+    held = and_(ordering.WAITING, ordering.about(subscription_id))
+    for which in (due, held):
+        await connection.execute(
+            update(_deliveries)
+            .where(
+                which,
+                _deliveries.c.callback_id == callback_id,
+                _deliveries.c.subscription_id == subscription_id,
+            )
+            .values(status=DeliveryStatus.QUEUED, due_at=None, updated_at=now)
         )
-        .values(status=DeliveryStatus.QUEUED, due_at=None, updated_at=now)
-    )

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, insert, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import leases
@@ -61,10 +61,28 @@ async def resume(connection: AsyncConnection, instance_id: int, *, now: datetime
 async def claim_due(
     connection: AsyncConnection, *, limit: int, now: datetime, lease: timedelta, waits: bool = False
 ) -> list[Poller]:
-    """Takes at most `limit` due pollers for as long as `lease`; see `leases.claim`."""
+    """Takes at most `limit` due pollers for as long as `lease`; see `leases.claim`. Those that wait are held
+    for long, and are out of the index of what is due until their lease has passed."""
     kind = [_pollers.c.waits.is_(waits)]
-    rows = await leases.claim(connection, Poller, limit=limit, now=now, lease=lease, where=kind)
+    later = {"due_at": now + lease} if waits else {}
+    rows = await leases.claim(
+        connection, Poller, limit=limit, now=now, lease=lease, where=kind, hinted_at=None, **later
+    )
     return [Poller(**row) for row in rows]
+
+
+async def hint(connection: AsyncConnection, instance_id: int, *, now: datetime) -> None:
+    """Somebody says that an instance has news: its resources are read now, and what is being read is read
+    once more. Those that rest, because they are suspended or because the vendor failed, go on resting.
+
+    The caller wakes the workers (`wakeups.notify`, `Wakeups.hint`).
+    """
+    free = and_(_pollers.c.fence.is_(None), _pollers.c.failures == 0, _pollers.c.due_at > now)
+    await connection.execute(
+        update(_pollers)
+        .where(_pollers.c.instance_id == instance_id, _pollers.c.due_at.is_not(None))
+        .values(hinted_at=now, due_at=case((free, _moment(now)), else_=_pollers.c.due_at))
+    )
 
 
 async def of_instances(connection: AsyncConnection, instance_ids: Sequence[int]) -> dict[int, list[Poller]]:
@@ -80,19 +98,38 @@ async def of_instances(connection: AsyncConnection, instance_ids: Sequence[int])
 
 
 async def advance(
-    connection: AsyncConnection, lease: Lease, *, cursor: str, now: datetime, leased_until: datetime
+    connection: AsyncConnection,
+    lease: Lease,
+    *,
+    cursor: str,
+    now: datetime,
+    leased_until: datetime,
+    waits: bool = False,
 ) -> bool:
     """Moves the cursor behind a stored page and goes on holding. False when the lease was lost."""
+    later = {"due_at": leased_until} if waits else {}
     return await leases.keep(
-        connection, Poller, lease, cursor=cursor, leased_until=leased_until, **_success(now)
+        connection, Poller, lease, cursor=cursor, leased_until=leased_until, **later, **_success(now)
     )
 
 
 async def finish(
     connection: AsyncConnection, lease: Lease, *, cursor: str, now: datetime, due_at: datetime
 ) -> bool:
-    """Moves the cursor behind the last page and sets the next due time. False when the lease was lost."""
-    return await leases.settle(connection, Poller, lease, cursor=cursor, due_at=due_at, **_success(now))
+    """Moves the cursor behind the last page and sets the next due time, which is now where a hint came while
+    the page was read. False when the lease was lost."""
+    due = case((_pollers.c.hinted_at.is_not(None), _moment(now)), else_=_moment(due_at))
+    return await leases.settle(connection, Poller, lease, cursor=cursor, due_at=due, **_success(now))
+
+
+async def prolong(connection: AsyncConnection, held: Collection[Lease], *, until: datetime) -> set[Lease]:
+    """Goes on holding all of these pollers that wait, and answers those that were taken away."""
+    return await leases.prolong(connection, Poller, held, leased_until=until, due_at=until)
+
+
+async def give_back(connection: AsyncConnection, held: Collection[Lease], *, now: datetime) -> None:
+    """Lets all of these pollers go; they are due for another worker."""
+    await leases.settle_all(connection, Poller, held, due_at=now)
 
 
 async def fail(
@@ -130,9 +167,9 @@ async def record_gap(
     )
 
 
-async def release(connection: AsyncConnection, lease: Lease) -> bool:
-    """Lets the row go as it is: it stays due."""
-    return await leases.settle(connection, Poller, lease)
+async def release(connection: AsyncConnection, lease: Lease, *, due_at: datetime | None = None) -> bool:
+    """Lets the row go as it is: it stays due, or is due at another time."""
+    return await leases.settle(connection, Poller, lease, **({"due_at": due_at} if due_at else {}))
 
 
 async def _set_due(connection: AsyncConnection, instance_id: int, due_at: datetime | None) -> None:
@@ -143,5 +180,10 @@ async def _set_due(connection: AsyncConnection, instance_id: int, due_at: dateti
     )
 
 
+def _moment(value: datetime) -> ColumnElement[datetime]:
+    """A time within an expression, which knows nothing of the column's type."""
+    return literal(value, _pollers.c.due_at.type)
+
+
 def _success(now: datetime) -> dict[str, Any]:
-    return {"polled_at": now, "failures": 0, "error": None, "error_at": None}
+    return {"polled_at": now, "hinted_at": None, "failures": 0, "error": None, "error_at": None}

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import aiohttp
 import httpx
@@ -26,6 +26,7 @@ from app import backoff
 from app.errors import VendorError, VendorThrottled, VendorUnauthorized, VendorUnavailable
 from app.http_client import pooled_client
 from app.upstream.content import Content
+from app.upstream.progress import Progress
 
 _KEEPALIVE = 30.0  # seconds for which an idle connection to a vendor is kept
 _ATTEMPTS = 5  # of one call that may be repeated; the time budget usually ends it before
@@ -79,7 +80,8 @@ class Upstream:
     Without a budget a call is made once, which suits a worker that comes back later anyway. With one, a
     request that may be repeated waits out throttling and tries again while the budget lasts. `hosts` are
     the vendor's other hosts by their names. `hints` are what a provider may remember of this account
-    between calls; each of them may vanish or be out of date.
+    between calls; each of them may vanish or be out of date. `waits` is the client whose connections are
+    held until a vendor has news.
     """
 
     def __init__(
@@ -93,8 +95,10 @@ class Upstream:
         hosts: Mapping[str, str] | None = None,
         hints: MutableMapping[str, str] | None = None,
         transfer_timeout: timedelta = timedelta(minutes=2),
+        waits: httpx.AsyncClient | None = None,
     ) -> None:
         self._client = client
+        self._waits = waits or client
         self._hosts = {"": base_url, **(hosts or {})}
         self._token = token
         self._interpret = interpret
@@ -148,6 +152,19 @@ class Upstream:
         )
         return await self._repeated(_ALWAYS, lambda: start(self._client, target, self._interpret))
 
+    async def hold(self, url: str, *, patience: timedelta) -> httpx.Response:
+        """GETs an answer that the vendor gives when it has something to say, once. Raises as `get` does, and
+        VendorUnavailable where there is no answer within `patience`."""
+        seconds = patience.total_seconds()
+        timeout = httpx.Timeout(self._waits.timeout.connect, read=seconds)
+
+        async def attempt(token: str) -> httpx.Response:
+            headers = {"Authorization": f"Bearer {token}"}
+            request = self._waits.build_request("GET", self.url(url), headers=headers, timeout=timeout)
+            return await send(self._waits, request, self._interpret, total=seconds)
+
+        return await self._authorized(attempt)
+
     async def stream(
         self,
         method: str,
@@ -164,7 +181,7 @@ class Upstream:
 
         async def attempt(token: str) -> httpx.Response:
             try:
-                async with _Progress(self._transfer_timeout) as progress:
+                async with Progress(self._transfer_timeout) as progress:
                     request = self._client.build_request(
                         method,
                         self.url(path, host),
@@ -206,7 +223,7 @@ class Upstream:
         patience = silence.total_seconds() if silence else self._transfer_timeout
 
         async def attempt(token: str) -> httpx.Response:
-            async with _Progress(patience) as progress:
+            async with Progress(patience) as progress:
                 request = self._client.build_request(
                     method,
                     url,
@@ -308,30 +325,6 @@ async def read(response: httpx.Response) -> bytes:
     """The body of an open answer, decoded. Raises VendorUnavailable where it breaks off."""
     with _named(response.request):
         return await response.aread()
-
-
-class _Progress:
-    """Ends an upload that has stood still for `patience` seconds; the HTTP client watches only answers."""
-
-    def __init__(self, patience: float) -> None:
-        self._patience = patience
-        self._timeout = asyncio.timeout(patience)
-
-    async def __aenter__(self) -> Self:
-        await self._timeout.__aenter__()
-        return self
-
-    async def __aexit__(self, *what: Any) -> None:
-        try:
-            await self._timeout.__aexit__(*what)
-        except TimeoutError:
-            raise VendorUnavailable("the transfer stood still for too long") from None
-
-    async def of(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """The body; each piece of it is a sign of life."""
-        async for piece in body:
-            self._timeout.reschedule(asyncio.get_running_loop().time() + self._patience)
-            yield piece
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 def seconds(moment: datetime) -> str:
     """`2017-06-06T21:29:33Z`"""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).isoformat()[:19] + "Z"
 
 
 def milliseconds(moment: datetime) -> str:

@@ -104,10 +104,17 @@ class PollingBody(BaseModel):
     pollUrl: str
 
 
+class WebhookBody(BaseModel):
+    """What a vendor that calls by itself tells of one kind of object."""
+
+    eventTypes: list[str] = ["created", "updated", "deleted"]
+
+
 class EventsBody(BaseModel):
     supported: bool
     methods: list[str]
     polling: dict[str, PollingBody]
+    webhook: dict[str, WebhookBody] | None = None
 
 
 class DiscoveryBody(BaseModel):
@@ -216,7 +223,7 @@ def authentication_items(provider: Provider) -> list[ElementConfigurationBody]:
 
 
 def metadata(provider: Provider, order: int) -> ElementMetadataBody:
-    polled = Power.CHANGES in provider.powers
+    polled, called = Power.CHANGES in provider.powers, Power.WEBHOOKS in provider.powers
     return ElementMetadataBody(
         id=provider.element_id,
         name=provider.name,
@@ -226,8 +233,9 @@ def metadata(provider: Provider, order: int) -> ElementMetadataBody:
         displayOrder=order,
         events=EventsBody(
             supported=polled,
-            methods=["polling"] if polled else [],
+            methods=["polling"] * polled + ["webhook"] * called,
             polling={"events": PollingBody(pollUrl=f"/hubs/{HUB_KEY}/events")} if polled else {},
+            webhook={"file": WebhookBody(), "folder": WebhookBody()} if called else None,
         ),
     )
 

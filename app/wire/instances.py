@@ -17,7 +17,7 @@ from pydantic import (
 from app import configuration
 from app.credentials import Secrets
 from app.registry import Provider
-from app.store.tables import ExternalAuthentication, Instance, Poller, User
+from app.store.tables import ExternalAuthentication, Instance, Poller, User, VendorWebhook
 from app.wire import dates, elements
 from app.wire.elements import ElementBody, ElementConfigurationBody
 from app.wire.lenient import LenientBody
@@ -192,12 +192,26 @@ class PollerBody(BaseModel):
     """How the polling of one resource fares; the gateway's own addition to Cloud Elements' instance."""
 
     resource: str
+    longPolling: bool
     lastPollDate: str | None = None
     nextPollDate: str | None = None
     failures: int
     error: str | None = None
     errorDate: str | None = None
     gap: GapBody | None = None
+
+
+class VendorWebhookBody(BaseModel):
+    """How the vendor's own calls fare, where the instance asks for them; the gateway's own addition, too."""
+
+    active: bool
+    expiresDate: str | None = None
+    received: int
+    receivedDate: str | None = None
+    refused: int
+    refusedDate: str | None = None
+    error: str | None = None
+    errorDate: str | None = None
 
 
 class InstanceBody(BaseModel):
@@ -223,6 +237,7 @@ class InstanceBody(BaseModel):
     externalAuthentication: str
     user: UserBody
     pollers: list[PollerBody]
+    vendorWebhook: VendorWebhookBody | None = None
 
 
 def instance(
@@ -231,6 +246,7 @@ def instance(
     provider: Provider,
     owner: User,
     pollers: Sequence[Poller],
+    webhook: VendorWebhook | None = None,
     *,
     hydrate: bool = True,
 ) -> InstanceBody:
@@ -257,6 +273,7 @@ def instance(
             lastName=owner.last_name,
         ),
         pollers=[_poller(item) for item in pollers],
+        vendorWebhook=_vendor_webhook(webhook) if webhook else None,
     )
 
 
@@ -290,12 +307,26 @@ def _configuration(found: Instance, secrets: Secrets, provider: Provider) -> dic
 def _poller(item: Poller) -> PollerBody:
     return PollerBody(
         resource=item.resource,
+        longPolling=item.waits,
         lastPollDate=_date(item.polled_at),
-        nextPollDate=_date(item.due_at),
+        nextPollDate=_date(item.due_at) if not (item.waits and item.fence) else None,
         failures=item.failures,
         error=item.error,
         errorDate=_date(item.error_at),
         gap=GapBody(since=_date(item.gap_from), until=dates.seconds(item.gap_to)) if item.gap_to else None,
+    )
+
+
+def _vendor_webhook(item: VendorWebhook) -> VendorWebhookBody:
+    return VendorWebhookBody(
+        active=bool(item.hooks),
+        expiresDate=_date(item.expires_at),
+        received=item.received,
+        receivedDate=_date(item.received_at),
+        refused=item.refused,
+        refusedDate=_date(item.refused_at),
+        error=item.error,
+        errorDate=_date(item.error_at),
     )
 
 

@@ -18,6 +18,11 @@ def topic(instance: Instance) -> str:
     return f"instance-{instance.id}-{instance.element_key}-events"
 
 
+def listed(texts: Sequence[bytes]) -> orjson.Fragment:
+    """Rows that are JSON already, as the list of them."""
+    return orjson.Fragment(b"[" + b",".join(texts) + b"]")
+
+
 def body(
     *,
     notification_id: int,
@@ -35,6 +40,7 @@ def body(
     `changes` are the events of this notification with their numbers; `raw` is what they came in: the rows of
     the polled page, or the body that the vendor sent. Each notification of that page repeats it.
     """
+    polled = dates.seconds(polled_at) if polled_at else None
     marks = {"objectType": resource, "instance_id": str(instance.id), "eventId": str(event_id)}
     message = {
         "elementKey": instance.element_key,
@@ -47,7 +53,7 @@ def body(
         "instanceName": instance.name,
         "instanceTags": instance.tags,
         "raw": raw | marks if isinstance(raw, dict) else {"body": raw} | marks,
-        "events": [_event(change, number, instance, polled_at) for change, number in changes],
+        "events": [_event(change, number, instance, polled) for change, number in changes],
     }
     return orjson.dumps(
         {
@@ -62,17 +68,20 @@ def body(
     )
 
 
-def _event(change: Change, number: int, instance: Instance, polled_at: datetime | None) -> dict[str, Any]:
-    values = {
+def _event(change: Change, number: int, instance: Instance, polled_at: str | None) -> dict[str, Any]:
+    values: dict[str, Any] = {
         "elementKey": instance.element_key,
         "hubKey": HUB_KEY,
         "eventType": change.event_type,
         "objectType": change.object_type,
         "objectId": change.object_id,
         "date": dates.seconds(change.date),
-        "pollDate": dates.seconds(polled_at) if polled_at else None,
-        "newPath": change.path,
-        "parentObjectId": change.parent_object_id,
-        "sequence": number,
     }
-    return {key: value for key, value in values.items() if value is not None}
+    if polled_at is not None:
+        values["pollDate"] = polled_at
+    if change.path is not None:
+        values["newPath"] = change.path
+    if change.parent_object_id is not None:
+        values["parentObjectId"] = change.parent_object_id
+    values["sequence"] = number
+    return values

@@ -317,7 +317,7 @@ async def test_an_instance_can_be_read_again(gateway: Gateway) -> None:
     made = await gateway.connect(**EVENTS)
     answer = await gateway.http.get(f"/instances/{made['id']}", headers=gateway.platform)
     assert answer.json() == made
-    assert made["pollers"][0].keys() == {"resource", "nextPollDate", "failures"}
+    assert made["pollers"][0].keys() == {"resource", "longPolling", "nextPollDate", "failures"}
 
 
 async def test_a_list_is_paged_by_its_token(gateway: Gateway) -> None:

@@ -18,9 +18,10 @@ from app import tenants as secrets
 from app.settings import Settings
 from app.store import accounts, events, instances, leases, outbox, pollers, tenants, users
 from app.store.engine import Database
+from app.store.events import NewEvent
 from app.store.instances import Wanted
 from app.store.leases import Lease, lease_of
-from app.store.outbox import Settlement
+from app.store.settlements import Settlement
 from app.store.tables import (
     FAILURE_POLICY,
     Callback,
@@ -289,7 +290,7 @@ async def test_a_failure_keeps_the_cursor_and_a_success_forgets_it(filled: Fille
 
 
 async def test_an_event_is_stored_once(filled: Filled) -> None:
-    def event(number: int, key: str) -> Event:
+    def event(number: int, key: str) -> NewEvent:
         common: dict[str, Any] = {
             "account_id": 1,
             "instance_id": 1,
@@ -298,9 +299,11 @@ async def test_an_event_is_stored_once(filled: Filled) -> None:
             "object_type": "file",
             "object_id": "g-1",
             "change": "create",
-            "row": {"a": [1, None, "ü"]},
+            "row": '{"a": [1, null, "ü"]}',
+            "object_sequence": None,
+            "twin": None,
         }
-        return Event(id=number, sequence=number, key=key, event_date=NOW, created_at=NOW, **common)
+        return NewEvent(id=number, sequence=number, key=key, event_date=NOW, created_at=NOW, **common)
 
     async with filled.database.write() as connection:
         await events.append(connection, [event(1, "a"), event(2, "b")])

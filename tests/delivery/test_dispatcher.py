@@ -18,7 +18,7 @@ from sqlalchemy import select
 from app.delivery.dispatcher import DispatchWorker
 from app.runtime import Runtime
 from app.store import outbox
-from app.store.tables import Callback, Delivery, Notification, Subscription, table
+from app.store.tables import Attempt, Callback, Delivery, Notification, Subscription, table
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -310,3 +310,47 @@ async def test_a_key_that_cannot_be_opened_fails_its_delivery_only(
     await quick.turns()
     assert await quick.statuses() == ["retry", "delivered"]
     assert "GATEWAY_ENCRYPTION_KEYS lacks the key" in (await quick.rows(Delivery))[0].last_error
+
+
+async def test_each_post_leaves_an_attempt_with_the_beginning_of_its_answer(
+    quick: Bench, receiver: httpx.Client
+) -> None:
+    receiver.post("/control", json={"status": 503, "times": 1})
+    (number,) = await quick.deliver(await quick.subscribe("/attempts"))
+    before = datetime.now(UTC)
+    await quick.turns()
+    async with quick.runtime.database.write() as connection:
+        await connection.execute(table(Delivery).update().values(due_at=LONG_AGO))
+        await connection.execute(table(Callback).update().values(due_at=LONG_AGO))
+    await quick.turns()
+    failed, taken = await quick.rows(Attempt)
+    assert (failed.delivery_id, failed.number, failed.status, failed.error) == (number, 1, 503, "HTTP 503")
+    assert (taken.number, taken.status, taken.error, taken.answer) == (2, 200, None, '{"status":200}')
+    assert before <= failed.started_at <= taken.started_at
+    assert failed.took_ms >= 0
+
+
+async def test_what_comes_in_during_a_turn_is_served_at_once_after_it(
+    quick: Bench, receiver: httpx.Client
+) -> None:
+    subscription = await quick.subscribe("/during")
+    await quick.deliver(subscription)
+    (callback,) = await quick.worker.claim(10)
+    await quick.deliver(subscription)
+    assert await quick.worker.run(callback) is True
+    assert await quick.turns() == [False]
+    assert len(arrived(receiver)) == 2
+
+
+async def test_a_lost_lease_spoils_only_its_own_turn_among_those_settled_together(
+    quick: Bench, receiver: httpx.Client
+) -> None:
+    paths = [f"/together/{number}" for number in range(5)]
+    for path in paths:
+        await quick.deliver(await quick.subscribe(path))
+    claimed = await quick.worker.claim(10)
+    async with quick.runtime.database.write() as connection:
+        first = table(Callback).c.id == claimed[0].id
+        await connection.execute(table(Callback).update().where(first).values(fence=1))
+    assert await asyncio.gather(*map(quick.worker.run, claimed)) == [False] * 5
+    assert sorted(await quick.statuses()) == ["created"] + ["delivered"] * 4

@@ -193,3 +193,38 @@ async def test_a_connection_is_used_again_and_cookies_are_not_kept() -> None:
             assert (await egress.post(url, b"{}", {})).accepted
     assert connections == 1
     assert cookies == [False] * 3
+
+
+@pytest.mark.parametrize(
+    ("body", "kept"),
+    [
+        (b"fine", "fine"),
+        (b"", None),
+        (b"a\x00b\x1b[31m", "a\ufffdb\ufffd[31m"),
+        (b"\xff\xc3", "\ufffd\ufffd"),
+        ("ü".encode() * 5000, "ü" * 500),
+    ],
+)
+async def test_the_beginning_of_an_answer_is_kept_and_can_be_shown(body: bytes, kept: str | None) -> None:
+    answer = answering(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    async with opened() as egress, server(answer) as url:
+        found = await egress.post(url, b"{}", {})
+    assert (found.accepted, found.text) == (True, kept)
+    assert found.started_at is not None
+
+
+async def test_a_user_in_the_url_is_sent_as_basic_auth_and_a_header_takes_its_place() -> None:
+    seen: list[bytes] = []
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+
+    async with opened() as egress, server(handler) as url:
+        with_user = url.replace("http://", "http://ann:p%40ss@")
+        assert (await egress.post(with_user, b"{}", {})).accepted
+        assert (await egress.post(with_user, b"{}", {"Authorization": "Bearer x"})).accepted
+    assert b"authorization: basic yw5uonbac3m=" in seen[0].lower()
+    assert b"authorization: bearer x" in seen[1].lower()
+    assert b"ann" not in seen[0].partition(b"\r\n")[0]

@@ -17,7 +17,7 @@ BODY = '{"id":"7","message":{"ü":1}}'.encode()
 
 def headers(key: str | None) -> dict[str, str]:
     now = int(datetime.now(UTC).timestamp())
-    return signing.headers(BODY, notification_id=7, key=key, timestamp=now)
+    return signing.headers(BODY, notification_id=7, keys=[key] if key else [], timestamp=now)
 
 
 def test_the_signature_is_the_one_that_cloud_elements_documented() -> None:
@@ -42,3 +42,12 @@ def test_without_a_key_nothing_is_signed() -> None:
     found = headers(None)
     assert not [name for name in found if "signature" in name.lower()]
     assert found["webhook-id"] == "msg_7"
+
+
+def test_two_keys_sign_side_by_side() -> None:
+    now = int(datetime.now(UTC).timestamp())
+    found = signing.headers(BODY, notification_id=7, keys=["new", "old"], timestamp=now)
+    for key, name in (("new", "Elements-Webhook-Signature"), ("old", "Elements-Webhook-Signature-Secondary")):
+        expected = base64.b64encode(hmac.new(key.encode(), BODY, hashlib.sha256).digest()).decode()
+        assert found[name] == f"sha256={expected}"
+        assert Webhook(base64.b64encode(key.encode()).decode()).verify(BODY, found)

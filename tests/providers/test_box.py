@@ -32,7 +32,7 @@ from app.errors import (
 from app.hubs.documents import NEWEST
 from app.hubs.entries import Entry, Kind, Target, Upload
 from app.providers import box as module
-from app.providers.box import Box
+from app.providers.box import Box, meaning
 from app.upstream.client import Refusal, Upstream, open_client
 from app.upstream.content import Content
 
@@ -384,7 +384,7 @@ async def test_duplicates_and_disorder_lose_nothing(box: BoxAccount, provider: B
     ).filter(lambda value: isinstance(value, dict))
 )
 def test_any_event_can_be_told(event: dict[str, Any]) -> None:
-    change = module.changes.told(event)
+    change = meaning.told(event, meaning.meaning_of(str(event.get("event_type"))), "e-1")
     assert change.event_id
     assert change.object_id
     assert change.event_type in {"CREATED", "UPDATED", "DELETED", "UNKNOWN"}

@@ -8,12 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
-import orjson
 import pytest
 from acme import REDIRECT_URI, Acme, consent
 from contents import cut_in
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from egnyte_account import connect
 from twins import Twin
 
 from app.errors import (
@@ -27,15 +25,13 @@ from app.errors import (
     VendorUnauthorized,
     VendorUnavailable,
 )
-from app.hubs.documents import NEWEST
 from app.hubs.entries import Kind, Lock, Search, Target, Upload
 from app.providers import egnyte
 from app.providers.egnyte import Egnyte
 from app.upstream import oauth
-from app.upstream.client import Refusal, Upstream, open_client
+from app.upstream.client import Refusal, open_client
 from app.upstream.content import Content
 from app.upstream.oauth import App
-from app.wire import events as rows
 
 
 def _token(sandbox: httpx.Client) -> str:
@@ -69,24 +65,6 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 def patient(acme: Acme, client: httpx.AsyncClient) -> Egnyte:
     """The provider as a client's call has it: with a budget."""
     return connect(acme, client, budget=timedelta(seconds=10))
-
-
-def connect(
-    acme: Acme,
-    client: httpx.AsyncClient,
-    configuration: dict[str, str | None] | None = None,
-    *,
-    budget: timedelta | None = None,
-) -> Egnyte:
-    access_token = acme.token()["access_token"]
-
-    async def token(rejected: str | None = None) -> str:
-        if rejected:
-            raise VendorUnauthorized
-        return str(access_token)
-
-    upstream = Upstream(client, base_url=acme.url, token=token, interpret=Egnyte.refusal, budget=budget)
-    return Egnyte(upstream, configuration or {})
 
 
 @pytest.fixture
@@ -213,190 +191,6 @@ def test_every_envelope_gives_its_words(body: bytes, words: str) -> None:
     error = Egnyte.refusal(Refusal(400, httpx.Headers(), body))
     assert isinstance(error, VendorRefused)
     assert error.provider_message == words
-
-
-async def test_version_1_leaves_permission_changes_out(acme: Acme, client: httpx.AsyncClient) -> None:
-    acme.change("folder", "/Shared/New")
-    acme.change("permission", "/Shared/New", subject="/user/122", level="Viewer")
-    first = await connect(acme, client, {"egnyte.events.version": "v1"}).changes(None, 100)
-    second = await connect(acme, client).changes(None, 100)
-    assert [change.change for change in first.changes] == ["create"]
-    assert [change.change for change in second.changes] == ["create", "permission"]
-    assert second.changes[1].object_type == "folder"
-
-
-@pytest.mark.parametrize("form", ["404", "oldest"])
-async def test_a_cursor_that_is_too_old_goes_on_at_the_oldest_and_reports_a_gap(
-    acme: Acme, account: Egnyte, form: str
-) -> None:
-    acme.configure(stale_cursor=form)
-    acme.change("upload", "/Shared/lost.txt", content="x")
-    kept = acme.change("upload", "/Shared/kept.txt", content="x")
-    acme.control("events/drop", before_id=kept["latest_id"])
-    long_ago = int((datetime.now(UTC) - timedelta(days=40)).timestamp())
-    page = await account.changes(f"4000@{long_ago}", 100)
-    assert page.gap
-    assert [change.name for change in page.changes] == ["kept.txt"]
-    again = await account.changes(page.cursor, 100)
-    assert (again.changes, again.gap) == ([], False)
-
-
-async def test_a_reader_who_was_away_without_missing_anything_has_no_gap(acme: Acme, account: Egnyte) -> None:
-    first = await account.changes(NEWEST, 100)
-    acme.change("upload", "/Shared/a.txt", content="x")
-    old = first.cursor.partition("@")[0] + "@1"
-    page = await account.changes(old, 100)
-    assert (len(page.changes), page.gap) == (1, False)
-
-
-async def test_the_cursor_is_never_ahead_of_what_was_read(acme: Acme, account: Egnyte) -> None:
-    acme.change("upload", "/Shared/{n}.txt", content="x", count=30)
-    for kind in ("duplicate_events", "reorder_events"):
-        acme.fault(kind, path="/pubapi/v2/events")
-    page = await account.changes(None, 10)
-    found = [change.name for change in page.changes]
-    while page.more:
-        page = await account.changes(page.cursor, 10)
-        found += [change.name for change in page.changes]
-    assert found == [f"{number}.txt" for number in range(30)]
-
-
-FILE = {"target_path": "/Shared/b.txt", "target_id": "e", "target_group_id": "g", "is_folder": False}
-FOLDER = {"target_path": "/Shared/f", "folder_id": "f", "target_id": "t", "is_folder": True}
-
-
-@pytest.mark.parametrize(
-    ("kind", "action", "data", "expected"),
-    [
-        ("file_system", "create", FILE, ("CREATED", "create", "file", "g")),
-        ("file_system", "create", FOLDER, ("CREATED", "create", "folder", "f")),
-        ("file_system", "delete", FILE, ("DELETED", "delete", "file", "g")),
-        ("file_system", "delete", FOLDER, ("DELETED", "delete", "folder", "f")),
-        ("file_system", "move", FILE | {"source_path": "/x/b.txt"}, ("UPDATED", "move", "file", "g")),
-        ("file_system", "move", FILE | {"source_path": "/Shared/a.txt"}, ("UPDATED", "rename", "file", "g")),
-        ("file_system", "rename", FILE | {"source_path": "/Shared/a"}, ("UPDATED", "rename", "file", "g")),
-        ("file_system", "copy", FILE | {"source_path": "/Shared/a"}, ("CREATED", "copy", "file", "g")),
-        ("file_system", "restore", FILE, ("CREATED", "restore", "file", "g")),
-        (
-            "file_system",
-            "delete",
-            {"target_path": "/p", "is_folder": False},
-            ("DELETED", "delete", "file", "/p"),
-        ),
-        ("note", "create", {"note_id": "n"}, ("CREATED", "comment", "note", "n")),
-        ("note", "create", FILE | {"note_id": "n"}, ("UPDATED", "comment", "file", "g")),
-        ("note", "delete", {"note_id": "n"}, ("DELETED", "uncomment", "note", "n")),
-        (
-            "permission_change",
-            "permission_change",
-            FILE,
-            ("UPDATED", "permission", "folder", "/Shared/b.txt"),
-        ),
-        ("file_system", "levitate", FILE, ("UNKNOWN", "levitate", "file", "g")),
-        ("weather", "rain", None, ("UNKNOWN", "rain", "file", "77")),
-    ],
-)
-def test_events_are_told_in_cloud_elements_words(
-    kind: str, action: str, data: Any, expected: tuple[str, ...]
-) -> None:
-    event = {"id": 77, "timestamp": "2026-01-05T10:00:00.000Z", "actor": 121, "type": kind, "action": action}
-    found = egnyte.changes.told(event | {"data": data})
-    assert (found.event_type, found.change, found.object_type, found.object_id) == expected
-    assert (found.event_id, found.actor_id, found.date) == ("77", "121", NOW)
-    assert found.raw["action"] == action
-
-
-def test_a_permission_change_names_its_folder_by_id() -> None:
-    event = {"id": 1, "type": "permission_change", "action": "permission_change", "data": FILE}
-    found = egnyte.changes.told(event | {"eventTypeSpecificAttributes": {"targetFolderId": "f-1"}})
-    assert (found.object_type, found.object_id) == ("folder", "f-1")
-
-
-@pytest.mark.parametrize(
-    "event",
-    [
-        {},
-        {"type": None, "data": []},
-        {"timestamp": "yesterday"},
-        {"data": {"target_path": 5}},
-        {"data": "text"},
-    ],
-)
-def test_an_event_that_makes_no_sense_is_passed_on(event: dict[str, Any]) -> None:
-    found = egnyte.changes.told(event)
-    assert found.event_type == "UNKNOWN"
-    assert found.raw == event
-    assert found.event_id == egnyte.changes.told(dict(event)).event_id
-
-
-def answering(cursor: Any, page: Any) -> Egnyte:
-    """An Egnyte that says just this, whatever it is asked."""
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200, json=cursor if request.url.path.endswith("/cursor") else page)
-
-    async def token(rejected: str | None = None) -> str:
-        return "token"
-
-    client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
-    return Egnyte(Upstream(client, base_url="http://vendor", token=token, interpret=Egnyte.refusal), {})
-
-
-@pytest.mark.parametrize(
-    "body", [None, [], 1, "text", {}, {"events": 1}, {"events": "text"}, {"message": "m"}]
-)
-async def test_json_of_another_form_is_no_answer(body: Any) -> None:
-    for cursor in (None, NEWEST, "5"):
-        with pytest.raises(VendorUnavailable):
-            await answering(body, body).changes(cursor, 10)
-
-
-async def test_one_odd_event_does_not_hold_up_the_others() -> None:
-    odd: list[Any] = [
-        None,
-        "text",
-        {"id": "abc"},
-        {"id": 2**70},
-        {"id": 8, "timestamp": "0001-01-01T00:00+14:00"},
-    ]
-    events = [{"id": 7, "type": "file_system", "action": "delete", "data": FILE}, *odd]
-    page = await answering({}, {"events": events}).changes("5", 100)
-    assert len(page.changes) == len(events)
-    assert [change.event_type for change in page.changes].count("UNKNOWN") == len(odd)
-    assert page.cursor.startswith("8@")
-
-
-async def test_a_full_page_that_leads_nowhere_is_not_asked_for_again() -> None:
-    page = await answering({}, {"events": [{"id": 5}, {"id": "abc"}]}).changes("5", 2)
-    assert (page.more, page.cursor.partition("@")[0]) == (False, "5")
-
-
-@settings(suppress_health_check=[HealthCheck.too_slow])
-@given(
-    st.dictionaries(
-        st.sampled_from(
-            ["id", "timestamp", "actor", "type", "action", "data", "eventTypeSpecificAttributes"]
-        ),
-        st.recursive(
-            st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats() | st.text(max_size=5),
-            lambda inner: (
-                st.lists(inner, max_size=2)
-                | st.dictionaries(
-                    st.sampled_from(["target_path", "source_path", "is_folder", "target_id", "note_id", "x"]),
-                    inner,
-                )
-            ),
-            max_leaves=8,
-        )
-        | st.sampled_from(["file_system", "note", "permission_change", "move", "9999-12-31T23:59:59-14:00"]),
-    )
-)
-def test_any_event_can_be_told(event: dict[str, Any]) -> None:
-    found = egnyte.changes.told(event)
-    assert found.event_type in {"CREATED", "UPDATED", "DELETED", "UNKNOWN"}
-    assert found.object_id
-    assert found.raw == event
-    assert orjson.dumps(rows.row(found, raw=True))
 
 
 # Uploads: held, streamed, in chunks

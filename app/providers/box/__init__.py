@@ -26,7 +26,18 @@ from app.errors import (
     VendorUnauthorized,
     VendorUnavailable,
 )
-from app.hubs.documents import ChangePage, DocumentsProvider, Field, Native, Power
+from app.hubs.documents import (
+    Announcement,
+    Call,
+    ChangePage,
+    Channel,
+    DocumentsProvider,
+    Field,
+    Hooks,
+    Native,
+    News,
+    Power,
+)
 from app.hubs.entries import (
     Collaboration,
     Comment,
@@ -50,7 +61,7 @@ from app.hubs.entries import (
     offset_of,
 )
 from app.hubs.paths import Paths, segment, split
-from app.providers.box import changes
+from app.providers.box import changes, waiting, webhooks
 from app.providers.box.items import ROOT, path_of
 from app.upstream.client import Refusal, Upstream, decode
 from app.upstream.content import HELD, Chunk, Content, ahead, chunks
@@ -93,6 +104,10 @@ class Box(DocumentsProvider):
         "A file above 8 MiB needs a Content-Length, because Box wants to know its size first.",
         "Search goes through Box's index, which knows a new name after some minutes.",
         "`revisions` leaves out the current version.",
+        (
+            "Webhooks need an app with the scope `manage_webhook`. Box admits one for each item, app and "
+            "user, none on the root, and calls https addresses on port 443 only."
+        ),
     )
 
     oauth: ClassVar[OAuthSpec] = OAuthSpec(
@@ -101,7 +116,7 @@ class Box(DocumentsProvider):
         token_path="/oauth2/token",  # noqa: S106
         revoke_path="/oauth2/revoke",
     )
-    fields: ClassVar[tuple[Field, ...]] = ()
+    fields: ClassVar[tuple[Field, ...]] = (*changes.FIELDS, *waiting.FIELDS, *webhooks.FIELDS)
     native: ClassVar[Native] = Native(
         allowed=r"[A-Z]+ (?:(?:api|upload)/)?2\.0/.+",
         hosts=(
@@ -118,6 +133,7 @@ class Box(DocumentsProvider):
 
     def __init__(self, upstream: Upstream, configuration: Mapping[str, str | None]) -> None:
         self._upstream = upstream
+        self._configuration = configuration
         self._paths = Paths(
             upstream.hints,
             root_id=ROOT,
@@ -354,7 +370,33 @@ class Box(DocumentsProvider):
         await self._upstream.call("DELETE", _at(entry, _metadata(template, scope)))
 
     async def changes(self, cursor: str | None, limit: int) -> ChangePage:
-        return await changes.page(self._upstream, cursor, limit)
+        return await changes.page(self._upstream, changes.stream_of(self._configuration), cursor, limit)
+
+    async def subscribe(self, url: str, secret: str, hooks: Sequence[str]) -> Hooks:
+        return await webhooks.subscribe(self._upstream, self._configuration, url, hooks)
+
+    async def unsubscribe(self, hooks: Sequence[str]) -> None:
+        await webhooks.unsubscribe(self._upstream, hooks)
+
+    @staticmethod
+    def owner_of(call: Call) -> tuple[str, str] | None:
+        return webhooks.owner_of(call)
+
+    @staticmethod
+    def is_genuine(call: Call, secret: str | None, configuration: Mapping[str, str | None]) -> bool:
+        return webhooks.is_genuine(call, configuration)
+
+    @staticmethod
+    def announced(call: Call) -> Announcement:
+        return webhooks.announced(call)
+
+    @staticmethod
+    def can_wait(configuration: Mapping[str, str | None]) -> bool:
+        return changes.stream_of(configuration).is_of_user
+
+    async def wait(self, cursor: str, channel: Channel | None) -> News:
+        stream = changes.stream_of(self._configuration).kind
+        return await waiting.news(self._upstream, stream, cursor, channel, domains=self.native.domains)
 
     async def _json(self, method: str, path: str, **call: Any) -> Mapping[str, Any]:
         return mapping(decode(await self._upstream.call(method, path, **call)))

@@ -1,84 +1,138 @@
-"""Box's event streams, and what their events mean: https://developer.box.com/guides/events/."""
+"""Box's event streams: https://developer.box.com/guides/events/."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any
+from dataclasses import dataclass
 
-from app.errors import BadRequest, VendorUnavailable
-from app.hubs.documents import NEWEST, Change, ChangePage
-from app.providers.box.items import path_of
+from app.errors import BadRequest, VendorRefused, VendorUnavailable
+from app.hubs.documents import NEWEST, ChangePage, Field
+from app.providers.box import meaning
 from app.upstream.client import Upstream, decode
-from app.upstream.reading import date, fingerprint, mapping, rows, text
+from app.upstream.reading import mapping, rows
 
-# Event type of the user streams -> Cloud Elements' event type and the finer verb.
-_MEANING: dict[str, tuple[str, str]] = {
-    "ITEM_CREATE": ("CREATED", "create"),
-    "ITEM_UPLOAD": ("CREATED", "upload"),
-    "ITEM_COPY": ("CREATED", "copy"),
-    "ITEM_MOVE": ("UPDATED", "move"),
-    "ITEM_RENAME": ("UPDATED", "rename"),
-    "ITEM_TRASH": ("DELETED", "trash"),
-    "ITEM_UNDELETE_VIA_TRASH": ("CREATED", "restore"),
-    "ITEM_MAKE_CURRENT_VERSION": ("UPDATED", "version"),
-    "LOCK_CREATE": ("UPDATED", "lock"),
-    "LOCK_DESTROY": ("UPDATED", "unlock"),
-    "ITEM_SHARED": ("UPDATED", "share"),
-    "ITEM_SHARED_CREATE": ("UPDATED", "share"),
-    "ITEM_SHARED_UPDATE": ("UPDATED", "share"),
-    "ITEM_SHARED_UNSHARE": ("UPDATED", "unshare"),
-    "COLLAB_ADD_COLLABORATOR": ("UPDATED", "permission"),
-    "COLLAB_INVITE_COLLABORATOR": ("UPDATED", "permission"),
-    "COLLAB_ROLE_CHANGE": ("UPDATED", "permission"),
-    "COLLAB_REMOVE_COLLABORATOR": ("UPDATED", "permission"),
-    "COMMENT_CREATE": ("UPDATED", "comment"),
-    "COMMENT_EDIT": ("UPDATED", "comment"),
-    "COMMENT_DELETE": ("UPDATED", "uncomment"),
-    "TAG_ITEM_CREATE": ("UPDATED", "tag"),
-}
-# Somebody read something, or it is about no file: nothing was created, updated or deleted.
-_NO_CHANGE = re.compile(r"ITEM_(DOWNLOAD|PREVIEW|OPEN|SYNC|UNSYNC)|GROUP_.*|ENABLE_TWO_FACTOR_AUTH|MASTER_.*")
+_MOMENT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"
+_POSITION = re.compile(r"\d{1,40}", re.ASCII)
+_OLDEST = "0"
+_TOO_OLD = frozenset({400, 410})  # what Box answers to a position that it has forgotten is not documented
+
+FIELDS: tuple[Field, ...] = (
+    Field(
+        "box.events.stream",
+        "Event stream",
+        "Which of Box's streams is read: all (the default), changes (of the tree only) or sync (synchronised "
+        "folders only) of the user; or admin_logs_streaming (at once) or admin_logs (a year, late and in "
+        "order) of the enterprise, which take an administrator's account.",
+        "TEXTFIELD_32",
+        "all",
+        pattern="all|changes|sync|admin_logs|admin_logs_streaming",
+        example="changes",
+    ),
+    Field(
+        "box.events.types",
+        "Event types",
+        "Box's event types that are read, by commas; only for the streams of the enterprise.",
+        "TEXTFIELD_1000",
+        pattern=r"\s*[A-Z][A-Z0-9_]*(\s*,\s*[A-Z][A-Z0-9_]*)*\s*",
+        example="UPLOAD,DELETE",
+    ),
+    Field(
+        "box.events.created.after",
+        "Events created after",
+        "The moment from which the stream admin_logs is read; without it reading begins now.",
+        "TEXTFIELD_32",
+        pattern=_MOMENT,
+        example="2026-01-31T00:00:00Z",
+    ),
+    Field(
+        "box.events.created.before",
+        "Events created before",
+        "The moment up to which the stream admin_logs is read; without it reading never ends.",
+        "TEXTFIELD_32",
+        pattern=_MOMENT,
+        example="2026-02-28T00:00:00Z",
+    ),
+    Field(
+        "box.events.tasks",
+        "Events of tasks",
+        "Whether a task on a file is a change of it: true or false (the default).",
+        "BOOLEAN",
+        "false",
+        pattern="true|false",
+        example="true",
+    ),
+)
 
 
-async def page(upstream: Upstream, cursor: str | None, limit: int) -> ChangePage:
-    """One page of the stream behind a position, which is a text of digits too long for a float."""
-    if cursor is not None and cursor != NEWEST and not re.fullmatch(r"\d{1,40}", cursor, re.ASCII):
+@dataclass(frozen=True)
+class Stream:
+    """One of Box's streams, and what of it is wanted."""
+
+    kind: str
+    parameters: Mapping[str, str]
+    tasks: bool
+    replayed: bool  # from a moment on that its owner has named
+
+    @property
+    def is_of_user(self) -> bool:
+        """Whether it is one user's, for whose news Box lets clients wait."""
+        return not self.kind.startswith("admin_logs")
+
+
+def stream_of(configuration: Mapping[str, str | None]) -> Stream:
+    """What a configuration asks for. Raises BadRequest naming a key that Box would ignore in that stream."""
+    kind = configuration.get("box.events.stream") or "all"
+    types = ",".join((configuration.get("box.events.types") or "").replace(",", " ").split())
+    after, before = (configuration.get(f"box.events.created.{end}") for end in ("after", "before"))
+    for key, value, streams in (
+        ("types", types, ("admin_logs", "admin_logs_streaming")),
+        ("created.after", after, ("admin_logs",)),
+        ("created.before", before, ("admin_logs",)),
+    ):
+        if value and kind not in streams:
+            raise BadRequest(
+                f"configuration.box.events.{key}: works with box.events.stream {' or '.join(streams)}, "
+                f"and the stream is {kind}"
+            )
+    wanted = {
+        "stream_type": kind,
+        "event_type": types,
+        "created_after": after,
+        "created_before": before,
+    }
+    parameters = {key: value for key, value in wanted.items() if value}
+    return Stream(kind, parameters, configuration.get("box.events.tasks") == "true", bool(after))
+
+
+async def page(upstream: Upstream, stream: Stream, cursor: str | None, limit: int) -> ChangePage:
+    """One page of a stream behind a position, which is a text of digits too long for a float."""
+    if cursor is not None and cursor != NEWEST and not _POSITION.fullmatch(cursor):
         raise BadRequest(f"cursor: {cursor[:40]!r} is not a cursor of Box's event stream")
-    answer = await upstream.get("/2.0/events", stream_type="all", stream_position=cursor or "0", limit=limit)
+    if cursor == NEWEST:
+        return await _end(upstream, stream, limit)
+    position = cursor or _OLDEST
+    try:
+        return await _read(upstream, stream, position, limit)
+    except VendorRefused as error:
+        if position == _OLDEST or error.vendor_status not in _TOO_OLD:
+            raise
+    found = await _read(upstream, stream, _OLDEST, limit)  # raises again if it was not the position
+    return ChangePage(found.changes, found.cursor, found.more, gap=True)
+
+
+async def _end(upstream: Upstream, stream: Stream, limit: int) -> ChangePage:
+    """Where reading begins: at the end of the stream, or at the moment that its owner has named."""
+    following = (await _read(upstream, stream, NEWEST, limit)).cursor
+    return ChangePage([], _OLDEST, more=True) if stream.replayed else ChangePage([], following, more=False)
+
+
+async def _read(upstream: Upstream, stream: Stream, position: str, limit: int) -> ChangePage:
+    answer = await upstream.get("/2.0/events", **stream.parameters, stream_position=position, limit=limit)
     body = mapping(decode(answer))
-    if "next_stream_position" not in body:
+    if body.get("next_stream_position") is None:
         raise VendorUnavailable("the vendor's answer is not a page of events")
     following, entries = str(body["next_stream_position"]), rows(body.get("entries"))
-    if cursor == NEWEST:
-        return ChangePage([], following, more=False)
-    events = [event for event in entries if not _NO_CHANGE.fullmatch(str(event.get("event_type")))]
-    once = {change.event_id: change for change in map(told, events)}
+    changes = meaning.changes_in(entries, tasks=stream.tasks)
     # A short page is no end; an empty one, or one that leads nowhere, is.
-    return ChangePage(list(once.values()), following, more=bool(entries) and following != cursor)
-
-
-def told(event: Mapping[str, Any]) -> Change:
-    source = mapping(event.get("source"))
-    item = mapping(source.get("item")) or source
-    kind, item_id = item.get("type") or item.get("item_type"), item.get("id") or item.get("item_id")
-    name = text(item.get("name") or item.get("item_name"))
-    event_type, verb = _MEANING.get(str(event.get("event_type")), ("UNKNOWN", str(event.get("event_type"))))
-    if verb == "upload" and str(item.get("etag") or "0") != "0":
-        event_type, verb = "UPDATED", "version"
-    event_id, actor = str(event.get("event_id") or fingerprint(event)), mapping(event.get("created_by"))
-    return Change(
-        event_id=event_id,
-        event_type=event_type if item_id else "UNKNOWN",
-        object_type=str(kind or "unknown"),
-        object_id=str(item_id or event_id),
-        date=date(event.get("created_at")) or datetime.now(UTC),
-        change=verb,
-        raw=event,
-        path=path_of(item, name) if name and item.get("path_collection") else None,
-        name=name,
-        parent_object_id=text(mapping(item.get("parent")).get("id")),
-        actor_id=text(actor.get("id")),
-        actor_name=text(actor.get("name")),
-    )
+    return ChangePage(changes, following, more=bool(entries) and following != position)

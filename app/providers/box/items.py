@@ -14,5 +14,5 @@ def path_of(item: Mapping[str, Any], name: str) -> str:
     """Box names the folders above an item; the outermost one, "All Files", is no part of a path."""
     if item.get("id") == ROOT:
         return "/"
-    above = rows(mapping(item.get("path_collection")).get("entries"))
-    return "/" + "/".join([*(str(row.get("name")) for row in above if row.get("id") != ROOT), name])
+    above = mapping(item.get("path_collection")).get("entries")
+    return "/".join(["", *[str(row.get("name")) for row in rows(above) if row.get("id") != ROOT], name])

@@ -25,7 +25,16 @@ from app.errors import (
     VendorUnauthorized,
     VendorUnavailable,
 )
-from app.hubs.documents import ChangePage, DocumentsProvider, Field, Native, Power
+from app.hubs.documents import (
+    Announcement,
+    Call,
+    ChangePage,
+    DocumentsProvider,
+    Field,
+    Hooks,
+    Native,
+    Power,
+)
 from app.hubs.entries import (
     Collaboration,
     Comment,
@@ -49,7 +58,7 @@ from app.hubs.entries import (
     offset_of,
 )
 from app.hubs.paths import join, segment, split
-from app.providers.egnyte import changes
+from app.providers.egnyte import changes, webhooks
 from app.upstream.client import Refusal, Upstream, decode
 from app.upstream.content import HELD, Chunk, Content, ahead, chunks
 from app.upstream.oauth import OAuthSpec
@@ -72,6 +81,7 @@ class Egnyte(DocumentsProvider):
     name: ClassVar[str] = "Egnyte"
     description: ClassVar[str] = "Connect an Egnyte domain: its files, folders and the changes in them."
     powers: ClassVar[frozenset[Power]] = frozenset(Power) - {
+        Power.LONG_POLL,
         Power.EMPTY_TRASH,
         Power.TAGS,
         Power.DESCRIPTION,
@@ -89,6 +99,13 @@ class Egnyte(DocumentsProvider):
         "`storage` is what lies below `/Shared`; Egnyte does not tell the size of the plan.",
         "`revisions` begins with the current version; a restored one is uploaded again.",
         "A lock is the connected user's and cannot prevent downloads.",
+        "Events restricted to a folder do not follow it when it is moved.",
+        (
+            "Webhooks need an administrator's grant of `Egnyte.webhooks`, which is not asked for by default: "
+            "give `/elements/egnyte/oauth/url` the `scope` "
+            "`Egnyte.filesystem Egnyte.link Egnyte.webhooks`."
+        ),
+        "Egnyte signs no webhook: each carries the instance's own secret in `X-Elements-Gateway-Secret`.",
     )
     native: ClassVar[Native] = Native(allowed=r"[A-Z]+ pubapi/(?!v\d+/tokens).+")
 
@@ -109,21 +126,12 @@ class Egnyte(DocumentsProvider):
             pattern=r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?",
             example="acme",
         ),
-        Field(
-            "egnyte.events.version",
-            "Events API version",
-            "v1 reports file system and note events; v2 adds permission changes.",
-            kind="COMBO",
-            default="v2",
-            pattern="v1|v2",
-            example="v2",
-        ),
+        *changes.FIELDS,
     )
 
     def __init__(self, upstream: Upstream, configuration: Mapping[str, str | None]) -> None:
         self._upstream = upstream
-        version = configuration.get("egnyte.events.version") or "v2"
-        self._events = f"/pubapi/{version}/events"
+        self._configuration = configuration
 
     @staticmethod
     def refusal(answer: Refusal) -> Exception:
@@ -333,7 +341,22 @@ class Egnyte(DocumentsProvider):
         return FieldValues(template, scope or "", stored, stored)
 
     async def changes(self, cursor: str | None, limit: int) -> ChangePage:
-        return await changes.page(self._upstream, self._events, cursor, limit)
+        return await changes.page(self._upstream, changes.Stream.of(self._configuration), cursor, limit)
+
+    async def subscribe(self, url: str, secret: str, hooks: Sequence[str]) -> Hooks:
+        wish = webhooks.Wish.of(url, secret, self._configuration)
+        return await webhooks.subscribe(self._upstream, wish, hooks)
+
+    async def unsubscribe(self, hooks: Sequence[str]) -> None:
+        await webhooks.unsubscribe(self._upstream, hooks)
+
+    @staticmethod
+    def is_genuine(call: Call, secret: str | None, configuration: Mapping[str, str | None]) -> bool:
+        return webhooks.is_genuine(call, secret)
+
+    @staticmethod
+    def announced(call: Call) -> Announcement:
+        return webhooks.announced(call)
 
     async def _json(self, method: str, path: str, **call: Any) -> Mapping[str, Any]:
         return mapping(decode(await self._upstream.call(method, path, **call)))

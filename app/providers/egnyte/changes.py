@@ -3,22 +3,62 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Self
 
-from app.errors import BadRequest, VendorNotFound, VendorUnavailable
-from app.hubs.documents import NEWEST, Change, ChangePage
+from app.errors import BadRequest, VendorError, VendorNotFound, VendorUnauthorized, VendorUnavailable
+from app.hubs.documents import NEWEST, Change, ChangePage, Field
+from app.hubs.paths import segment
 from app.upstream.client import Upstream, decode
 from app.upstream.reading import date, fingerprint, mapping, text
 
 _LONG_AWAY = timedelta(days=1)
 """Egnyte keeps 30 days or 500,000 events. A reader who was away for less than this has missed none."""
 
+_MOST_NOTES = 3  # of one page that are asked for; each is one of the token's 2 calls per second
+_TYPE = "(file_system|note|permission_change)"
+_NAME = r"(?!\.{1,2}(/|$))[^/\x00-\x1f\x7f]{1,255}"
+
+FIELDS: tuple[Field, ...] = (
+    Field(
+        "egnyte.events.version",
+        "Events API version",
+        "v1 reports file system and note events; v2 adds permission changes.",
+        kind="COMBO",
+        default="v2",
+        pattern="v1|v2",
+        example="v2",
+    ),
+    Field(
+        "egnyte.events.types",
+        "Event types",
+        "Of file_system, note, permission_change, joined by | or a comma; empty is the version's own.",
+        pattern=rf"\s*{_TYPE}(\s*[|,]\s*{_TYPE})*\s*",
+        example="file_system|note",
+    ),
+    Field(
+        "egnyte.events.folder",
+        "Folder of the events",
+        "A path: only what happens in this folder and below it is reported.",
+        kind="TEXTFIELD_1000",
+        pattern=rf"(/{_NAME})+/?",
+        example="/Shared/Projects",
+    ),
+    Field(
+        "egnyte.events.suppress",
+        "Suppressed events",
+        "Leaves out what the connected app (app) or the connected user (user) did.",
+        kind="COMBO",
+        default="none",
+        pattern="app|user|none",
+        example="app",
+    ),
+)
+
 # (type, action) of the Events API -> Cloud Elements' event type and the finer verb.
-# A new version of a file is reported as `create` too; only a memory of ids could tell them apart.
 _MEANING: dict[tuple[str, str], tuple[str, str]] = {
     ("file_system", "create"): ("CREATED", "create"),
     ("file_system", "delete"): ("DELETED", "delete"),
@@ -30,25 +70,77 @@ _MEANING: dict[tuple[str, str], tuple[str, str]] = {
     ("note", "delete"): ("UPDATED", "uncomment"),
     ("permission_change", "permission_change"): ("UPDATED", "permission"),
 }
+NEW_VERSION = ("UPDATED", "version")
+"""What a `create` of a file is where the file is known: Egnyte tells of a version in the same way."""
+
+_FILE_IDS = ("target_group_id", "group_id", "file_id", "target_id")
+_FOLDER_IDS = ("folder_id", "target_id")
+_OF_NOTES = {"comment": "CREATED", "uncomment": "DELETED"}
 
 
-async def page(upstream: Upstream, path: str, cursor: str | None, limit: int) -> ChangePage:
+@dataclass(frozen=True)
+class Stream:
+    """The events that a configuration asks for: where they are and what narrows them."""
+
+    path: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, configuration: Mapping[str, str | None]) -> Self:
+        """Without `type` the version's own types come."""
+        types = re.findall(_TYPE, configuration.get("egnyte.events.types") or "")
+        suppress = configuration.get("egnyte.events.suppress") or "none"
+        wanted = {
+            "type": "|".join(dict.fromkeys(types)),
+            "folder": folder_of(configuration) or "",
+            "suppress": suppress if suppress != "none" else "",
+        }
+        version = configuration.get("egnyte.events.version") or "v2"
+        return cls(f"/pubapi/{version}/events", {key: value for key, value in wanted.items() if value})
+
+
+def folder_of(configuration: Mapping[str, str | None]) -> str | None:
+    """The one folder whose events are wanted, without a slash at its end."""
+    return (configuration.get("egnyte.events.folder") or "").rstrip("/") or None
+
+
+async def page(upstream: Upstream, stream: Stream, cursor: str | None, limit: int) -> ChangePage:
     if cursor == NEWEST:
         _, latest = await _span(upstream)
         return ChangePage([], _Position(latest).text(), more=False)
     if cursor is None:
         oldest, _ = await _span(upstream)
-        return await _read(upstream, path, oldest - 1, limit)
-    position = _Position.parse(cursor)
-    if position.is_old:
-        oldest, _ = await _span(upstream)
-        if oldest > position.event_id + 1:
-            return await _read(upstream, path, oldest - 1, limit, gap=True)
+        found, _ = await _read(upstream, stream, oldest - 1, limit)
+    else:
+        found = await _behind(upstream, stream, _Position.parse(cursor), limit)
+    return replace(found, changes=await _with_files(upstream, found.changes))
+
+
+async def _behind(upstream: Upstream, stream: Stream, position: _Position, limit: int) -> ChangePage:
+    """Newer domains answer a cursor that is too old with 404, older ones with the oldest events that are
+    left. Newer answers say where those begin; without that only a reader who was long away asks."""
     try:
-        return await _read(upstream, path, position.event_id, limit)
-    except VendorNotFound:  # newer domains answer a cursor that is too old with 404, older ones with 200
+        found, oldest = await _read(upstream, stream, position.event_id, limit)
+    except VendorNotFound:
         oldest, _ = await _span(upstream)
-        return await _read(upstream, path, oldest - 1, limit, gap=True)
+        found, _ = await _read(upstream, stream, oldest - 1, limit)
+        return replace(found, gap=_is_gap(position, oldest, found.changes))
+    if oldest is None and position.is_old:
+        oldest, _ = await _span(upstream)
+    if oldest is None or not _is_gap(position, oldest, found.changes):
+        return found
+    cursor = found.cursor if found.changes else _Position(oldest - 1).text()
+    return replace(found, cursor=cursor, gap=True)
+
+
+def _is_gap(position: _Position, oldest: int, found: Sequence[Change]) -> bool:
+    """Whether events between a position and the oldest one that is left are lost. In a stream that is quiet
+    for this reader the position itself grows old, so that an old id alone says nothing."""
+    if oldest <= position.event_id + 1:
+        return False
+    if position.read_at is None or position.is_old:
+        return True
+    return bool(found) and found[0].event_id == str(oldest) and found[0].date >= position.read_at
 
 
 async def _span(upstream: Upstream) -> tuple[int, int]:
@@ -59,11 +151,13 @@ async def _span(upstream: Upstream) -> tuple[int, int]:
     return _number(body.get("oldest_event_id")) or 1, _number(body["latest_event_id"]) or 0
 
 
-async def _read(upstream: Upstream, path: str, after: int, limit: int, *, gap: bool = False) -> ChangePage:
-    response = await upstream.get(path, id=max(after, 0), count=limit)
+async def _read(upstream: Upstream, stream: Stream, after: int, limit: int) -> tuple[ChangePage, int | None]:
+    """The events behind an id, and the id of the oldest one that is left, if the answer tells."""
+    response = await upstream.get(stream.path, id=max(after, 0), count=limit, **stream.parameters)
     if response.status_code == 204:
-        return ChangePage([], _Position(after).text(), more=False, gap=gap)
-    events = mapping(decode(response)).get("events")
+        return ChangePage([], _Position(after).text(), more=False), None
+    body = mapping(decode(response))
+    events = body.get("events")
     if not isinstance(events, list):
         raise VendorUnavailable("the vendor's answer is not a page of events")
     found = [told(event if isinstance(event, dict) else {"event": event}) for event in events]
@@ -72,7 +166,45 @@ async def _read(upstream: Upstream, path: str, after: int, limit: int, *, gap: b
     # The ids of the events themselves, not `latest_id`: it must never be ahead of what was read.
     last = max((_number(change.event_id) or after for change in changes), default=after)
     more = len(events) >= limit and last > after  # a page that leads nowhere is not asked for again
-    return ChangePage(changes, _Position(last).text(), more=more, gap=gap)
+    return ChangePage(changes, _Position(last).text(), more=more), _number(body.get("oldest_id"))
+
+
+async def _with_files(upstream: Upstream, changes: Sequence[Change]) -> list[Change]:
+    """The changes, with new notes of which only the id came told as changes of their files. What cannot be
+    found out stays a note: no note is worth a page that is not read."""
+    found, asked = list(changes), 0
+    for place, change in enumerate(found):
+        note_id = text(mapping(change.raw.get("data")).get("note_id"))
+        if change.object_type != "note" or change.event_type != "CREATED" or note_id is None:
+            continue
+        if asked == _MOST_NOTES:
+            break
+        asked += 1
+        try:
+            note = mapping(decode(await upstream.get(f"/pubapi/v1/notes/{segment(note_id)}")))
+        except (VendorNotFound, BadRequest):
+            continue
+        except VendorUnauthorized:
+            raise
+        except VendorError:
+            break
+        found[place] = _of_file(change, note)
+    return found
+
+
+def _of_file(change: Change, note: Mapping[str, Any]) -> Change:
+    file_id, path = text(note.get("group_id")) or text(note.get("file_id")), text(note.get("file_path"))
+    if not (file_id or path):
+        return change
+    return replace(
+        change,
+        event_type="UPDATED",
+        object_type="file",
+        object_id=file_id or path or change.object_id,
+        by_path=file_id is None,
+        path=path,
+        name=name_of(path),
+    )
 
 
 @dataclass(frozen=True)
@@ -99,44 +231,61 @@ class _Position:
 
 
 def told(event: Mapping[str, Any]) -> Change:
+    """One event in Cloud Elements' words, as far as it tells by itself."""
     kind, action = str(event.get("type")), str(event.get("action"))
     event_type, verb = _MEANING.get((kind, action), ("UNKNOWN", action))
     data = mapping(event.get("data"))
-    path, previous = text(data.get("target_path")), text(data.get("source_path"))
-    if verb in {"move", "rename"} and path and previous:
-        verb = "rename" if PurePosixPath(path).parent == PurePosixPath(previous).parent else "move"
-    object_type, object_id = _object(kind, event, data, path)
+    path, source = text(data.get("target_path")), text(data.get("source_path"))
+    object_type, object_id = _object(kind, event, data)
     if object_type == "note":
-        event_type = {"comment": "CREATED", "uncomment": "DELETED"}.get(verb, event_type)
+        event_type = _OF_NOTES.get(verb, event_type)
+    is_file = kind == "file_system" and object_type == "file"
     return Change(
         event_id=_event_id(event),
         event_type=event_type,
         object_type=object_type,
-        object_id=object_id,
+        object_id=object_id or path or _event_id(event),
         date=date(event.get("timestamp")) or datetime.now(UTC),
-        change=verb,
+        change=moved(verb, path, source),
         raw=event,
         path=path,
-        previous_path=previous,
-        name=PurePosixPath(path).name if path else None,
+        previous_path=source if verb != "copy" else None,
+        name=name_of(path),
         actor_id=str(event["actor"]) if event.get("actor") is not None else None,
+        version_id=text(data.get("target_id")) if is_file else None,
+        copied_from=source if verb == "copy" else None,
+        if_known=NEW_VERSION if is_file and verb == "create" else None,
+        by_path=object_id is None and path is not None,
     )
 
 
-def _object(
-    kind: str, event: Mapping[str, Any], data: Mapping[str, Any], path: str | None
-) -> tuple[str, str]:
-    """Type and id of what changed. Older payloads carry only a path, which then is the id."""
+def moved(verb: str, path: str | None, source: str | None) -> str:
+    """A move within its folder is a rename, whatever Egnyte calls it, and a rename to another one a move."""
+    if verb not in {"move", "rename"} or not path or not source:
+        return verb
+    return "rename" if PurePosixPath(path).parent == PurePosixPath(source).parent else "move"
+
+
+def name_of(path: str | None) -> str | None:
+    return PurePosixPath(path).name if path else None
+
+
+def _object(kind: str, event: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Type and id of what changed. Older payloads carry no id but only a path."""
     if kind == "permission_change":  # `is_folder` is always false here although it always is one
         details = mapping(event.get("eventTypeSpecificAttributes"))
-        return "folder", str(details.get("targetFolderId") or path or _event_id(event))
-    if kind == "note" and not path:
-        return "note", str(data.get("note_id") or _event_id(event))
-    keys = (
-        ("folder_id", "target_id") if data.get("is_folder") else ("target_group_id", "file_id", "target_id")
-    )
-    known = next((data[key] for key in keys if data.get(key)), None)
-    return "folder" if data.get("is_folder") else "file", str(known or path or _event_id(event))
+        return "folder", text(details.get("targetFolderId")) or _first(data, ("folder_id",))
+    if kind == "note":
+        file_id = _first(data, _FILE_IDS[:-1])
+        is_known = file_id or data.get("target_path")
+        return ("file", file_id) if is_known else ("note", text(data.get("note_id")))
+    if data.get("is_folder"):
+        return "folder", _first(data, _FOLDER_IDS)
+    return "file", _first(data, _FILE_IDS)
+
+
+def _first(data: Mapping[str, Any], keys: Sequence[str]) -> str | None:
+    return next((str(data[key]) for key in keys if data.get(key)), None)
 
 
 def _event_id(event: Mapping[str, Any]) -> str:

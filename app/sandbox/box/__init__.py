@@ -26,6 +26,7 @@ from app.sandbox.box import (
     users,
     versions,
     web_links,
+    webhooks,
 )
 from app.sandbox.box.access import UnauthorizedError
 from app.sandbox.box.control import control_routes
@@ -55,6 +56,7 @@ _ROUTES = (
     links.router,
     search.router,
     users.router,
+    webhooks.router,
 )
 # Sessions stand before single uploads: `upload_sessions` is no id of a file.
 _UPLOAD_ROUTES = (sessions.router, uploads.router)

@@ -128,7 +128,7 @@ def _restore(work: Work) -> Item:
 
 def _purge(work: Work) -> Item:
     item = _in_trash(work)
-    work.tree.purge(item)
+    work.tree.purge(item, work.actor)
     return item
 
 

@@ -11,13 +11,15 @@ from app.sandbox.box.errors import BoxError
 from app.sandbox.box.events import EVENT_FAULTS
 from app.sandbox.box.gate import GATE_FAULTS
 from app.sandbox.box.oauth import token_body
+from app.sandbox.box.realtime import LONG_POLL_FAULTS
 from app.sandbox.box.settings import BoxSettings
+from app.sandbox.box.webhook_control import router as webhook_router
 from app.sandbox.faults import Fault
 from app.sandbox.grants import RegisteredApp, TokenKind
 from app.sandbox.history import User
 
 router = APIRouter()
-_KINDS = GATE_FAULTS | EVENT_FAULTS
+_KINDS = GATE_FAULTS | EVENT_FAULTS | LONG_POLL_FAULTS
 
 
 class _Order(BaseModel):
@@ -76,6 +78,7 @@ def control_routes(enterprise: Enterprise) -> APIRouter:
 
     bound = APIRouter(dependencies=[Depends(provide)])
     bound.include_router(router)
+    bound.include_router(webhook_router)
     return bound
 
 

@@ -11,6 +11,7 @@ from app.sandbox.box.items import Collaboration, Comment, Content, File, Folder,
 from app.sandbox.box.journal import Journal
 from app.sandbox.box.settings import BoxSettings
 from app.sandbox.box.tree import Tree
+from app.sandbox.box.webhook_calls import Webhooks
 from app.sandbox.faults import Faults
 from app.sandbox.grants import Grants, RegisteredApp, Terms
 from app.sandbox.history import User
@@ -104,6 +105,7 @@ class Enterprise:
     def __init__(self) -> None:
         self.apps: dict[str, RegisteredApp] = {}
         self.users: dict[str, User] = {}
+        self.webhooks = Webhooks(lambda: self.settings)
         self.reset()
 
     def reset(self) -> None:
@@ -115,6 +117,8 @@ class Enterprise:
         self.faults = Faults()
         self.calls = Calls()
         self.journal = Journal(self.settings.event_retention)
+        self.webhooks.reset()
+        self.journal.listener = self.webhooks.hear
         self.tree = Tree(ANN, self.journal, lambda: self.settings)
         self.tree.fixed = self._is_fixed
         self.comments: dict[str, Comment] = {}

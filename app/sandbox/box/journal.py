@@ -1,7 +1,7 @@
 """What has happened in the enterprise, and who waits for the next thing to happen."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from app.sandbox.box.items import Item, path_of
@@ -37,12 +37,20 @@ _ADMIN_TYPES = {
 }
 
 
+PURGE = "PURGE"
+"""What no stream shows, but webhooks do."""
+
+Listener = Callable[[str, Actor, Item, Mapping[str, Any]], None]
+"""Somebody who hears of everything: what happened, who did it, to what, and the source of the event."""
+
+
 class Journal:
     """The events of every stream in one history."""
 
     def __init__(self, keep: int) -> None:
         self.history = History(FIRST_EVENT_ID, keep)
         self._waiting: set[asyncio.Event] = set()
+        self.listener: Listener = lambda _kind, _actor, _item, _source: None
 
     def record(
         self, kind: str, actor: Actor, item: Item, *, source: Mapping[str, Any] | None = None, admin: str = ""
@@ -53,6 +61,10 @@ class Journal:
     def record_for_admins(self, kind: str, actor: Actor, item: Item) -> Change:
         """Notes an event that only the enterprise streams show."""
         return self._note("", kind, actor, item, standard(item))
+
+    def purged(self, actor: Actor, item: Item) -> None:
+        """Tells the listener of what no stream shows."""
+        self.listener(PURGE, actor, item, standard(item))
 
     async def wait(self, seconds: float) -> None:
         """Returns at the next event, or when the time is over."""
@@ -71,4 +83,5 @@ class Journal:
         change = self.history.record(kind, actor, Ref(path_of(item), item.id), detail=detail)
         for news in self._waiting:
             news.set()
+        self.listener(kind or admin, actor, item, source)
         return change

@@ -10,25 +10,29 @@ from fastapi import APIRouter, Request
 from app.sandbox.box.access import CallerDep, EnterpriseDep, base_url
 from app.sandbox.box.domain import Enterprise
 from app.sandbox.box.events import position_of, shown_in
+from app.sandbox.box.gate import path_below
 from app.sandbox.connection import gone
 
 router = APIRouter()
 
+LONG_POLL_FAULTS = frozenset({"hang", "reconnect", "max_retries", "new_change", "other_message"})
+
 _MINUTES = "10"
 _RETRIES = "10"
-_SECONDS = 610
 
 
 @router.options("/2.0/events")
 async def realtime_server(caller: CallerDep, request: Request, stream_type: str = "all") -> dict[str, Any]:
     """Where to wait for changes."""
+    settings = caller.enterprise.settings
     channel = secrets.token_hex(10)
+    host = settings.long_poll_url or base_url(request)
     server = {
         "type": "realtime_server",
-        "url": f"{base_url(request)}/subscribe?channel={channel}&stream_type={stream_type}",
+        "url": f"{host}/subscribe?channel={channel}&stream_type={stream_type}",
         "ttl": _MINUTES,
         "max_retries": _RETRIES,
-        "retry_timeout": _SECONDS,
+        "retry_timeout": settings.long_poll_retry_seconds,
     }
     return {"chunk_size": 1, "entries": [server]}
 
@@ -38,6 +42,12 @@ async def subscribe(
     enterprise: EnterpriseDep, request: Request, stream_position: str = "now", stream_type: str = "all"
 ) -> dict[str, Any]:
     """Answers when there is a change after the position, or when the client has waited long enough."""
+    fault = enterprise.faults.take(path_below(request.scope), LONG_POLL_FAULTS)
+    if fault is not None:
+        await asyncio.sleep(fault.seconds)
+        if fault.kind == "hang":
+            await gone(request.receive)
+        return {"version": 1, "message": fault.kind}
     position = position_of(enterprise.journal.history, stream_position)
     news = asyncio.create_task(_news(enterprise, position, stream_type))
     left = asyncio.create_task(gone(request.receive))

@@ -40,8 +40,17 @@ class BoxSettings(BaseModel):
     stale_position: Literal["oldest", "400"] = Field(
         "oldest", description="A position that is too old gets the oldest events that are left, or a 400."
     )
-    long_poll_seconds: float = Field(25, gt=0, le=60)
+    long_poll_seconds: float = Field(25, gt=0, le=900)
     long_poll_end: Literal["reconnect", "max_retries"] = Field(
         "reconnect", description="What a long poll says that saw no change."
+    )
+    webhook_retries: int = Field(2, ge=0, description="How often a call that has failed is made again.")
+    webhook_retry_seconds: float = Field(0.2, ge=0, description="Between two tries of a call.")
+    webhook_timeout_seconds: float = Field(30, gt=0, description="How long an answer may take.")
+    long_poll_retry_seconds: int = Field(
+        610, ge=1, description="Seconds after which a client gives a silent long poll up."
+    )
+    long_poll_url: str | None = Field(
+        None, description="The realtime server that clients are sent to, if it is not the fake itself."
     )
     event_retention: int = Field(100_000, ge=0, description="Events that are kept.")

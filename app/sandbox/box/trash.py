@@ -43,7 +43,7 @@ async def look(
 @router.delete("/web_links/{item_id}/trash", response_model=None)
 async def purge(caller: CallerDep, item_id: str, request: Request) -> Response:
     """Deletes something for good."""
-    caller.enterprise.tree.purge(_trashed(caller, request, item_id))
+    caller.enterprise.tree.purge(_trashed(caller, request, item_id), caller.actor)
     return Response(status_code=204)
 
 

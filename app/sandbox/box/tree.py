@@ -256,13 +256,14 @@ class Tree:
         self._attach(item)
         self.journal.record("ITEM_UNDELETE_VIA_TRASH", actor, item)
 
-    def purge(self, item: Item) -> None:
+    def purge(self, item: Item, actor: Actor) -> None:
         """Deletes what is in the trash for good. Box has no event for it in the user streams."""
         del self.trashed[item.id]
         for gone in walk(item):
             del self._items[gone.id]
         for file in (below for below in walk(item) if isinstance(below, File)):
             self.used[file.owner.id] -= stored_bytes(file)
+        self.journal.purged(actor, item)
 
     def check_unlocked(self, item: Item, actor: Actor) -> None:
         """Complains about a lock that somebody else holds, on the item or below it."""

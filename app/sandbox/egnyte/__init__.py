@@ -17,6 +17,7 @@ from app.sandbox.egnyte import (
     search,
     shared,
     trash,
+    webhooks,
 )
 from app.sandbox.egnyte.access import RefusalError, refuse
 from app.sandbox.egnyte.control import control_routes
@@ -39,6 +40,7 @@ _ROUTES = (
     links,
     shared,
     search,
+    webhooks,
 )
 _STATUS = {UnfitError: 400, MissingError: 404, RefusedError: 403, TakenError: 409}
 

@@ -9,6 +9,7 @@ from app.sandbox.egnyte.changes import ChangeOrder, apply
 from app.sandbox.egnyte.domain import DEFAULT_APP, FIRST_EVENT_ID, Domain, Egnyte
 from app.sandbox.egnyte.events import EVENT_FAULTS
 from app.sandbox.egnyte.gate import GATE_FAULTS
+from app.sandbox.egnyte.hooks import HOOK_FAULTS
 from app.sandbox.egnyte.oauth import token_body
 from app.sandbox.egnyte.settings import DomainSettings
 from app.sandbox.faults import Fault
@@ -17,7 +18,7 @@ from app.sandbox.history import User
 from app.sandbox.world import WorldError
 
 router = APIRouter()
-_KINDS = GATE_FAULTS | EVENT_FAULTS
+_KINDS = GATE_FAULTS | EVENT_FAULTS | HOOK_FAULTS
 
 # What a host name can hold.
 DomainName = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -208,6 +209,18 @@ async def drop_events(domain: DomainDep, order: DropOrder) -> dict[str, int]:
     history = domain.world.history
     before = history.latest_id + 1 if order.before_id == "all" else order.before_id
     return {"dropped": history.drop_before(before), "oldest_event_id": history.oldest_id}
+
+
+@router.get("/{domain}/webhooks/calls")
+async def webhook_calls(domain: DomainDep) -> list[dict[str, Any]]:
+    """The calls that the domain's webhooks have made, oldest first, and how they were answered."""
+    return list(domain.hooks.calls)
+
+
+@router.post("/{domain}/webhooks/expire")
+async def expire_webhooks(domain: DomainDep) -> dict[str, int]:
+    """Ends webhooks before their time; they are forgotten, as the vendor forgets them."""
+    return {"expired": domain.hooks.expire()}
 
 
 @router.post("/{domain}/changes")

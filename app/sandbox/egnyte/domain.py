@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from app.sandbox.egnyte.custom_metadata import CustomMetadata
+from app.sandbox.egnyte.hooks import Hooks
 from app.sandbox.egnyte.settings import DomainSettings
 from app.sandbox.egnyte.storage import Storage
 from app.sandbox.faults import Faults
@@ -98,6 +99,8 @@ class Domain:
         self.notes: dict[str, Note] = {}
         self.links: dict[str, Link] = {}
         self.uploads: dict[str, ChunkedUpload] = {}
+        self.hooks = Hooks(name, lambda: self.settings, self.faults)
+        history.listeners.append(self.hooks.hear)
 
     def configure(self, settings: DomainSettings) -> None:
         """Switches over; tokens and events that are there already stay as they are."""
@@ -169,6 +172,8 @@ class Egnyte:
 
     def reset(self) -> None:
         """Back to two empty domains and one app."""
+        for domain in self.domains.values():
+            domain.hooks.stop()
         self.domains.clear()
         self.domains.update((name, Domain(name, self.apps)) for name in DEFAULT_DOMAINS)
         self.apps.clear()
@@ -176,5 +181,7 @@ class Egnyte:
 
     def create(self, name: str, first_event_id: int) -> Domain:
         """A new domain; one of that name is replaced by an empty one."""
+        if name in self.domains:
+            self.domains[name].hooks.stop()
         self.domains[name] = Domain(name, self.apps, first_event_id=first_event_id)
         return self.domains[name]

@@ -58,8 +58,10 @@ async def events(version: Version, request: Request, caller: CallerDep) -> Respo
     if not found:
         return Response(status_code=204)
     shown = _disturbed(caller, request, found)
-    ends = {"latest_id": found[-1]["id"], "oldest_id": caller.domain.world.history.oldest_id}
-    return JSONResponse({"count": len(shown), "events": shown, **ends})
+    body = {"count": len(shown), "events": shown, "latest_id": found[-1]["id"]}
+    if caller.domain.settings.event_form == "full":
+        body["oldest_id"] = caller.domain.world.history.oldest_id
+    return JSONResponse(body)
 
 
 def _parse(request: Request) -> EventQuery:
@@ -88,7 +90,8 @@ def _page(caller: Caller, query: EventQuery, types: set[str]) -> list[dict[str, 
     backwards = query.reverse == "1"
     changes: Iterator[Change] = history.up_to(query.id) if backwards else history.after(query.id)
     wanted = (change for change in changes if type_of(change) in types and _concerns(change, caller, query))
-    page = [render(change) for change in islice(wanted, query.count)]
+    form = caller.domain.settings.event_form
+    page = [render(change, form) for change in islice(wanted, query.count)]
     return page[::-1] if backwards else page
 
 
@@ -123,8 +126,8 @@ def type_of(change: Change) -> str:
     return "permission_change" if change.action == "permission" else "file_system"
 
 
-def render(change: Change) -> dict[str, Any]:
-    """A change as the stream shows it."""
+def render(change: Change, form: Literal["full", "old"] = "full") -> dict[str, Any]:
+    """A change as the stream shows it, or as it showed it years ago."""
     event: dict[str, Any] = {
         "id": change.id,
         "timestamp": timestamp(change.at),
@@ -132,9 +135,9 @@ def render(change: Change) -> dict[str, Any]:
         "type": type_of(change),
         "action": _action(change),
         "action_source": change.actor.source,
-        "data": _data(change),
+        "data": _data(change) if form == "full" else _old_data(change),
     }
-    if change.action == "permission":
+    if change.action == "permission" and form == "full":
         event["eventTypeSpecificAttributes"] = _permission_attributes(change)
     return event
 
@@ -168,6 +171,13 @@ def _data(change: Change) -> dict[str, Any]:
         if not change.is_folder:
             data["source_group_id"] = change.origin.id
     return data
+
+
+def _old_data(change: Change) -> dict[str, Any]:
+    if type_of(change) == "note":
+        return {"note_id": change.detail["note_id"]}
+    names = ("target_path", "source_path", "is_folder")
+    return {name: value for name, value in _data(change).items() if name in names}
 
 
 def _permission_attributes(change: Change) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from app.sandbox.egnyte import locks
 from app.sandbox.egnyte.access import Caller, CallerDep, read, refuse
 from app.sandbox.egnyte.listing import Listing, metadata, version_of
 from app.sandbox.egnyte.paths import PathDep, checked_path
-from app.sandbox.world import File, Folder, MissingError, Node, TakenError, path_of, walk
+from app.sandbox.world import File, Folder, MissingError, Node, TakenError, path_of, ref_to, walk
 
 router = APIRouter(prefix="/pubapi")
 ApiVersion = Literal["v1", "v2"]
@@ -97,9 +97,12 @@ def _act(caller: Caller, path: str, action: Action) -> Response:
             return _add_folder(caller, path)
         case "lock":
             taken = locks.take(world.file(path), caller.user, action.lock_token, action.lock_timeout)
+            caller.domain.hooks.tell("fs:lock_file", caller.actor, ref_to(world.file(path)))
             return JSONResponse(taken)
         case "unlock":
-            return JSONResponse(locks.release(world.file(path), caller.user, action.lock_token))
+            released = locks.release(world.file(path), caller.user, action.lock_token)
+            caller.domain.hooks.tell("fs:unlock_file", caller.actor, ref_to(world.file(path)))
+            return JSONResponse(released)
         case "move":
             locks.require_unlocked(world.find(path), caller.user)
     return _transfer(caller, path, action)

@@ -7,9 +7,9 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.sandbox.egnyte.access import CallerDep, RefusalError, read
+from app.sandbox.egnyte.access import Caller, CallerDep, RefusalError, read
 from app.sandbox.egnyte.domain import Domain, Link
-from app.sandbox.world import Folder, Node
+from app.sandbox.world import Folder, Node, ref_to
 
 router = APIRouter(prefix="/pubapi")
 
@@ -60,6 +60,7 @@ async def create(version: str, caller: CallerDep, base: BaseDep, request: Reques
     _check_target(caller.domain.world.find(wish.path), kind)
     wishes = wish.model_dump(mode="json", exclude_none=True, exclude={"path", "type"})
     link = caller.domain.add_link(wish.path, kind, caller.user, wishes)
+    _tell(caller, "create", link)
     made = {"id": link.id, "url": _url(base, link), "recipients": link.recipients}
     return {**_properties(link), "links": [made]}
 
@@ -89,8 +90,14 @@ async def link(version: str, caller: CallerDep, base: BaseDep, link_id: str) -> 
 @router.delete("/{version}/links/{link_id}")
 async def delete(version: str, caller: CallerDep, link_id: str) -> dict[str, Any]:
     """Ends a link."""
-    del caller.domain.links[_find(caller.domain, link_id).id]
+    link = caller.domain.links.pop(_find(caller.domain, link_id).id)
+    _tell(caller, "delete", link)
     return {}
+
+
+def _tell(caller: Caller, action: str, link: Link) -> None:
+    kind = "upload" if link.kind == "upload" else "download"
+    caller.domain.hooks.tell(f"link:{action}_{kind}_link", caller.actor, ref_to(link.node), link_id=link.id)
 
 
 def _refused(status: int, code: str, description: str) -> RefusalError:

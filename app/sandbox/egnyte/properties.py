@@ -9,6 +9,7 @@ from pydantic import RootModel
 from app.sandbox.egnyte.access import CallerDep, read
 from app.sandbox.egnyte.custom_metadata import Namespace, Values
 from app.sandbox.egnyte.files import NodeDep
+from app.sandbox.world import ref_to
 
 router = APIRouter(prefix="/pubapi/v1")
 
@@ -42,5 +43,9 @@ async def values(caller: CallerDep, node: NodeDep, name: str) -> Values:
 @router.put("/fs/ids/{kind}/{node_id}/properties/{name}")
 async def set_values(caller: CallerDep, node: NodeDep, name: str, request: Request) -> Values:
     """Changes the values that are named and answers all of them."""
-    changes = await read(request, RootModel[Values])
-    return caller.domain.custom_metadata.merge(node.id, name, changes.root)
+    changes = (await read(request, RootModel[Values])).root
+    merged = caller.domain.custom_metadata.merge(node.id, name, changes)
+    for key, value in changes.items():
+        kind = "meta:add_metadata_key" if value is not None else "meta:delete_metadata_key"
+        caller.domain.hooks.tell(kind, caller.actor, ref_to(node), namespace=name, key=key)
+    return merged

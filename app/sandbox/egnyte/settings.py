@@ -38,3 +38,19 @@ class DomainSettings(BaseModel):
     smallest_chunk: int = Field(0, ge=0, description="Bytes in a chunk of a file, but for the last one.")
     # developers.egnyte.com, Events API: half a million events are kept.
     event_retention: int = Field(500_000, ge=0, description="Events that are kept.")
+    event_form: Literal["full", "old"] = Field(
+        "full", description="old: events carry paths and no ids, notes only their own id, pages no oldest_id."
+    )
+    webhook_quota: int = Field(10, ge=0, description="Webhooks that a domain may have.")
+    webhook_seconds: float = Field(_MONTH, description="How long a webhook lasts if it is not renewed.")
+    webhook_batch: int = Field(20, ge=1, description="Events in one call at most.")
+    webhook_retries: int = Field(
+        3, ge=0, description="Calls after the first, where that was not answered 200."
+    )
+    webhook_retry_seconds: float = Field(0.05, ge=0, description="Wait before the first retry; it doubles.")
+    webhook_failures: int = Field(
+        2, ge=1, description="Calls that failed for good, in a row, after which a webhook is disabled."
+    )
+    webhook_keys: Literal["camel", "snake"] = Field(
+        "camel", description="How the keys of an event's data are spelled, which is documented nowhere."
+    )

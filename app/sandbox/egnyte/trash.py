@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.sandbox.egnyte.access import Caller, CallerDep, read
 from app.sandbox.egnyte.listing import epoch_ms
 from app.sandbox.egnyte.storage import Trashed
-from app.sandbox.world import File, path_of, walk
+from app.sandbox.world import File, path_of, ref_to, walk
 
 router = APIRouter(prefix="/pubapi/v1/fs/trash")
 
@@ -51,6 +51,7 @@ def _restore(caller: Caller, node_id: str) -> dict[str, str]:
 
 def _purge(caller: Caller, node_id: str) -> dict[str, str]:
     node = caller.domain.world.purge(node_id)
+    caller.domain.hooks.tell("fs:delete_from_trash", caller.actor, ref_to(node))
     for below in walk(node):
         caller.domain.custom_metadata.forget(below.id)
     return {"id": node_id, "path": path_of(node)}

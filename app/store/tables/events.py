@@ -11,6 +11,7 @@ from sqlmodel import Field, SQLModel
 from app.store.tables.columns import DUE, BigId, Duty, Json, UtcDateTime, only
 
 _QUEUED = only("status = 'queued'")
+_ENDED = only("ended_at IS NOT NULL")
 
 
 class Poller(Duty, table=True):
@@ -45,15 +46,21 @@ class Poller(Duty, table=True):
 
 class VendorWebhook(Duty, table=True):
     """The vendor's promise to call the gateway when something changes in an account: made, renewed and ended
-    with the instance. `hooks` are the vendor's ids of it; `sealed` is the secret that its calls carry."""
+    with the instance. `hooks` are the vendor's ids of it; `sealed` is the secret that its calls carry;
+    `owner` is the vendor's id of the account's user, by which the oldest form of calls tells whose they
+    are; at `hinted_at` a call has woken the pollers last."""
 
     __tablename__ = "vendor_webhook"
-    __table_args__ = (Index("ix_vendor_webhook_due_at", "due_at", **DUE),)
+    __table_args__ = (
+        Index("ix_vendor_webhook_due_at", "due_at", **DUE),
+        Index("ix_vendor_webhook_owner", "owner", **only("owner IS NOT NULL")),
+    )
 
     account_id: int = Field(sa_type=BigId)
     instance_id: int = Field(sa_type=BigId, foreign_key="instance.id", unique=True)
     hooks: list[str] = Field(sa_type=Json)
     sealed: bytes | None = Field(None, sa_type=LargeBinary)
+    owner: str | None = Field(None, sa_type=Text)
     expires_at: datetime | None = Field(None, sa_type=UtcDateTime)
     failures: int = 0
     error: str | None = Field(None, sa_type=Text)
@@ -62,6 +69,7 @@ class VendorWebhook(Duty, table=True):
     received_at: datetime | None = Field(None, sa_type=UtcDateTime)
     refused: int = 0
     refused_at: datetime | None = Field(None, sa_type=UtcDateTime)
+    hinted_at: datetime | None = Field(None, sa_type=UtcDateTime)
 
 
 class EventSequence(SQLModel, table=True):
@@ -84,7 +92,10 @@ class KnownObject(SQLModel, table=True):
     """
 
     __tablename__ = "known_object"
-    __table_args__ = (Index("ix_known_object_instance_id_path_key", "instance_id", "path_key"),)
+    __table_args__ = (
+        Index("ix_known_object_instance_id_path_key", "instance_id", "path_key"),
+        Index("ix_known_object_seen_at", "seen_at"),
+    )
 
     instance_id: int = Field(sa_type=BigId, primary_key=True)
     object_key: str = Field(primary_key=True)
@@ -101,7 +112,8 @@ class KnownObject(SQLModel, table=True):
 
 class Event(SQLModel, table=True):
     """One change at the vendor. `key` is the vendor's own id of it; `row` is what the events API answers;
-    `sequence` counts the events of its instance without a gap."""
+    `sequence` counts the events of its instance without a gap. `object_sequence` is the vendor's own number
+    of the object's changes; `twin` is the key under which the change came in another way as well."""
 
     __table_args__ = (
         UniqueConstraint("instance_id", "key"),
@@ -119,6 +131,8 @@ class Event(SQLModel, table=True):
     object_type: str
     object_id: str = Field(sa_type=Text)
     change: str
+    object_sequence: int | None = Field(None, sa_type=BigInteger)
+    twin: str | None = None
     event_date: datetime = Field(sa_type=UtcDateTime)
     created_at: datetime = Field(sa_type=UtcDateTime)
     row: dict[str, Any] = Field(sa_type=Json)
@@ -141,6 +155,8 @@ class Callback(Duty, table=True):
 class Subscription(SQLModel, table=True):
     """Where an instance's notifications go: what its configuration names (`configured`), or what was added
     with `POST /notifications/subscriptions`. `sealed` holds the secrets that its calls carry."""
+
+    __table_args__ = (Index("ix_subscription_account_id_id", "account_id", "id"),)
 
     id: int = Field(sa_type=BigId, primary_key=True)
     account_id: int = Field(sa_type=BigId)
@@ -181,7 +197,7 @@ class Delivery(SQLModel, table=True):
 
     __table_args__ = (
         Index("ix_delivery_callback_id_due_at", "callback_id", "due_at", **DUE),
-        Index("ix_delivery_subscription_id", "subscription_id", **_QUEUED),
+        Index("ix_delivery_subscription_id_notification_id", "subscription_id", "notification_id", **_QUEUED),
         Index("ix_delivery_notification_id", "notification_id"),
     )
 
@@ -233,7 +249,10 @@ class AsyncRequest(Duty, table=True):
     been done."""
 
     __tablename__ = "async_request"
-    __table_args__ = (Index("ix_async_request_due_at", "due_at", **DUE),)
+    __table_args__ = (
+        Index("ix_async_request_due_at", "due_at", **DUE),
+        Index("ix_async_request_ended_at", "ended_at", **_ENDED),
+    )
 
     account_id: int = Field(sa_type=BigId)
     instance_id: int = Field(sa_type=BigId, foreign_key="instance.id", index=True)

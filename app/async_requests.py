@@ -1,0 +1,252 @@
+"""Requests that a client does not wait for: stored, run by a worker, and told of with their answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app import configuration, event_settings
+from app.backoff import after_failed_poll
+from app.errors import BadRequest, GatewayError, NotFound, VendorError, VendorThrottled, VendorUnavailable
+from app.ids import new_id
+from app.polling.inside import Answer
+from app.runtime import Runtime
+from app.store import async_requests, instances, outbox, wakeups
+from app.store.leases import Lease, lease_of
+from app.store.tables import AsyncRequest, Delivery, DeliveryStatus, Instance, Notification, Subscription, Via
+from app.wire import async_requests as wire
+
+_ATTEMPTS = 8  # the last one about 10 minutes after the first
+_STEP = timedelta(seconds=5)  # of rest after the first failure; each one doubles it
+_LONGEST_REST = timedelta(minutes=5)
+_MARGIN = timedelta(seconds=60)  # of the lease, beyond the longest time that a request may take
+_NOT_FOUND = 404
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A request as it will be run: `target` is its path below the hub, with its query."""
+
+    method: str
+    target: str
+    body: bytes | None = None
+
+
+async def dispatch(runtime: Runtime, instance: Instance, wish: Wish, *, url: str | None) -> int:
+    """Stores a request and answers its id. `url` is where its answer goes, or else the instance's callback.
+    Raises BadRequest that names the header where neither is there, and for a URL that cannot be called."""
+    carried, found = await _secrets(runtime, instance)
+    callback = event_settings.callback_url(url, name="Elements-Async-Callback-Url") or found
+    if callback is None:
+        raise BadRequest("Elements-Async-Callback-Url: is required where the instance has no callback URL")
+    now = runtime.clock.now()
+    async with runtime.database.write() as connection:
+        if not await instances.hold(connection, instance.id):
+            raise NotFound(f"No instance with the id {instance.id} found")
+        subscription_id = await _subscription(connection, runtime, instance, callback, carried, now)
+        request_id = await async_requests.add(
+            connection,
+            now=now,
+            account_id=instance.account_id,
+            instance_id=instance.id,
+            subscription_id=subscription_id,
+            method=wish.method,
+            target=wish.target,
+            body=wish.body,
+        )
+        await wakeups.notify(connection, AsyncRequest)
+    runtime.wakeups.requests.set()
+    return request_id
+
+
+async def _secrets(runtime: Runtime, instance: Instance) -> tuple[bytes | None, str | None]:
+    """What calls to the instance's receivers carry, packed, and its callback."""
+    async with runtime.database.read() as connection:
+        sealed = (await instances.credentials(connection, [instance.id])).get(instance.id)
+    values = runtime.credentials.unseal(sealed).values if sealed else {}
+    wanted = event_settings.read(instance.configuration | dict(values), runtime.settings)
+    return wanted.carried.pack(), wanted.callback_url
+
+
+async def _subscription(
+    connection: AsyncConnection,
+    runtime: Runtime,
+    instance: Instance,
+    url: str,
+    carried: bytes | None,
+    now: datetime,
+) -> int:
+    """The subscription with this URL, made if it is new, with the secrets that are right now. One that was
+    given up is called again: its owner has just named it."""
+    topic = wire.topic(instance)
+    found = await async_requests.subscription_for(connection, instance.id, topic, url)
+    callback_id = await outbox.callback_id(connection, account_id=instance.account_id, url=url)
+    if found is not None and not found.active:
+        await outbox.move(connection, found, callback_id, now=now)
+    subscription_id = (
+        found.id
+        if found
+        else await outbox.subscribe(
+            connection,
+            configured=False,
+            account_id=instance.account_id,
+            instance_id=instance.id,
+            callback_id=callback_id,
+            topic=topic,
+            created_at=now,
+        )
+    )
+    sealed = runtime.sealer.seal(carried, outbox.row_name(subscription_id)) if carried else None
+    await outbox.seal_subscription(connection, subscription_id, sealed)
+    return subscription_id
+
+
+class RequestWorker:
+    """Runs what is due, outside of any transaction, and stores its answer with the delivery of it in one. A
+    crash runs a request again: a delete that finds nothing then is done, and a copy that finds its
+    destination is told as it is."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._longest = runtime.settings.async_request_timeout
+
+    async def claim(self, places: int) -> list[AsyncRequest]:
+        if self._runtime.inside is None:
+            return []
+        now, lease = self._runtime.clock.now(), self._longest + _MARGIN
+        async with self._runtime.database.write() as connection:
+            return await async_requests.claim_due(connection, limit=places, now=now, lease=lease)
+
+    async def run(self, request: AsyncRequest) -> bool:
+        """Runs one request. False: it is never due again at once."""
+        lease, attempts = lease_of(request), request.attempts + 1
+        async with self._runtime.database.write() as connection:
+            if not await async_requests.begin(connection, lease, attempts=attempts):
+                return False
+        try:
+            answer = await self._answer(request)
+        except asyncio.CancelledError:
+            await self._postpone(lease, self._runtime.clock.now(), attempts)
+            raise
+        wait = _rest(answer, attempts)
+        if wait is not None:
+            await self._postpone(lease, self._runtime.clock.now() + wait, attempts)
+            return False
+        await self._end(request, lease, answer)
+        return False
+
+    async def _answer(self, request: AsyncRequest) -> Answer:
+        """What the surface says; what fails otherwise is an answer too."""
+        async with self._runtime.database.read() as connection:
+            found = await instances.for_worker(connection, request.instance_id)
+        inside = self._runtime.inside
+        if found is None or inside is None:
+            return _failure(NotFound(f"No instance with the id {request.instance_id} found"))
+        try:
+            async with asyncio.timeout(self._longest.total_seconds()):
+                answer = await inside.call(found[0], request.method, request.target, request.body)
+        except TimeoutError:
+            return _failure(VendorUnavailable("The request took longer than GATEWAY_ASYNC_REQUEST_TIMEOUT"))
+        except GatewayError as error:
+            return _failure(error)
+        except Exception as error:
+            log.exception("request failed unexpectedly", extra={"request": request.id})
+            return _failure(VendorError(f"internal error: {type(error).__name__}"))
+        if answer.status == _NOT_FOUND and request.method == "DELETE" and request.attempts:
+            return Answer(200, b"")  # an earlier run has deleted it
+        return answer
+
+    async def _postpone(self, lease: Lease, due_at: datetime, attempts: int) -> None:
+        async with self._runtime.database.write() as connection:
+            await async_requests.postpone(connection, lease, due_at=due_at, attempts=attempts)
+
+    async def _end(self, request: AsyncRequest, lease: Lease, answer: Answer) -> None:
+        """The transaction of the end: nothing of it happens when the lease was lost."""
+        now = self._runtime.clock.now()
+        async with self._runtime.database.write() as connection:
+            subscription = await async_requests.subscription_of(connection, request.subscription_id)
+            if not await async_requests.end(connection, lease, status=answer.status, now=now):
+                return
+            if subscription is not None:
+                told = _notification(request, subscription, answer, now)
+                await outbox.append(connection, [told], [_delivery(told, subscription, now)], now=now)
+        self._runtime.wakeups.callbacks.set()
+        facts = {"request": request.id, "instance": request.instance_id, "status": answer.status}
+        log.info("async request ended", extra=facts)
+
+
+def _rest(answer: Answer, attempts: int) -> timedelta | None:
+    """How long a request waits for its next attempt; None where its answer is the last word."""
+    if attempts >= _ATTEMPTS or not isinstance(answer.error, VendorThrottled | VendorUnavailable):
+        return None
+    return after_failed_poll(
+        attempts,
+        _STEP,
+        longest=_LONGEST_REST,
+        chance=random.random(),
+        retry_after=answer.error.retry_after,
+    )
+
+
+def _failure(error: GatewayError) -> Answer:
+    """What failed before there was an answer."""
+    return Answer(error.status, b"", error=error)
+
+
+def _told(answer: Answer) -> Any | None:
+    """The body of an answer as a callback is told of it."""
+    if answer.body:
+        return answer.json()
+    return {"message": configuration.without_password(answer.error.message)} if answer.error else None
+
+
+def _notification(
+    request: AsyncRequest, subscription: Subscription, answer: Answer, now: datetime
+) -> Notification:
+    notification_id = new_id()
+    return Notification(
+        id=notification_id,
+        account_id=request.account_id,
+        instance_id=request.instance_id,
+        topic=subscription.topic,
+        body=wire.body(
+            event_id=request.id,
+            instance_id=request.instance_id,
+            notification_id=notification_id,
+            status=answer.status,
+            answer=_told(answer),
+        ),
+        resource="async",
+        via=Via.GATEWAY,
+        cursor=None,
+        next_cursor=None,
+        first_sequence=None,
+        last_sequence=None,
+        acknowledged_at=None,
+        created_at=now,
+    )
+
+
+def _delivery(told: Notification, subscription: Subscription, now: datetime) -> Delivery:
+    """Due at once, or queued for its owner where the subscription was deactivated."""
+    return Delivery(
+        id=new_id(),
+        account_id=told.account_id,
+        instance_id=told.instance_id,
+        notification_id=told.id,
+        subscription_id=subscription.id,
+        callback_id=subscription.callback_id,
+        status=DeliveryStatus.CREATED if subscription.active else DeliveryStatus.QUEUED,
+        due_at=now if subscription.active else None,
+        last_error=None,
+        created_at=now,
+        updated_at=now,
+    )

@@ -1,0 +1,328 @@
+"""Notifications that their owner pulls, the subscriptions that push them, and what is sent once more."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import re
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app import ceql, configuration, event_settings
+from app.ceql import Comparison, Condition
+from app.delivery.carried import Carried
+from app.errors import BadRequest, Conflict, NotFound
+from app.ids import LARGEST_ID, SLACK, first_id_at, new_id
+from app.runtime import Runtime
+from app.store import instances, notifications, outbox, wakeups
+from app.store.notifications import Subscribed
+from app.store.tables import Callback, Delivery, DeliveryStatus, Instance, Notification
+from app.wire import dates
+from app.wire import notifications as wire
+
+MOST_TOPICS = 20  # in one list; each is a look-up of its own
+MOST_SUBSCRIPTIONS = 20  # of one instance, each of which multiplies its deliveries
+BATCH = 500  # deliveries in one transaction
+LOOKED_AT = 5_000  # deliveries that one page examines, at most
+_AT_ONCE = 200  # subscriptions that are read at once
+
+_TOPIC = re.compile(r"instance-(\d{1,18})-.+-(?:events|async)", re.ASCII)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where among an account's deliveries somebody is: behind a notification, at a subscription."""
+
+    subscription_id: int = 0
+    notification_id: int = 0
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A delivery with what it is of and where it goes to."""
+
+    delivery: Delivery
+    subscribed: Subscribed
+
+
+async def find(
+    runtime: Runtime, account_id: int, topics: Sequence[str], *, below: int, limit: int
+) -> list[Notification]:
+    """At most `limit` notifications of these topics with an id below this one, the newest first. An unknown
+    topic has none. Raises BadRequest for too many topics."""
+    if len(topics) > MOST_TOPICS:
+        raise BadRequest(f"topics[]: names over {MOST_TOPICS} topics")
+    known = {topic: instance_id for topic in topics if (instance_id := _instance_of(topic)) is not None}
+    async with runtime.database.read() as connection:
+        lists = [
+            await notifications.find(
+                connection, account_id, instance_id, topic, below=below or LARGEST_ID, limit=limit
+            )
+            for topic, instance_id in known.items()
+        ]
+    newest_first = heapq.merge(*lists, key=lambda item: item.id, reverse=True)
+    return [item for item, _ in zip(newest_first, range(limit), strict=False)]
+
+
+async def get(runtime: Runtime, account_id: int, notification_id: int) -> Notification:
+    """Raises NotFound for a notification that the account does not have."""
+    async with runtime.database.read() as connection:
+        found = await notifications.one(connection, account_id, notification_id)
+    if found is None:
+        raise NotFound(f"No notification with the id {notification_id} found")
+    return found
+
+
+async def acknowledge(runtime: Runtime, account_id: int, notification_id: int) -> Notification:
+    """Its owner has it: what is not delivered of it is sent no more. Raises NotFound as `get` does."""
+    await get(runtime, account_id, notification_id)
+    async with runtime.database.write() as connection:
+        await notifications.acknowledge(connection, notification_id, now=runtime.clock.now())
+        await wakeups.notify(connection, Callback)
+    runtime.wakeups.callbacks.set()
+    return await get(runtime, account_id, notification_id)
+
+
+async def subscriptions(
+    runtime: Runtime, account_id: int, *, after_id: int, offset: int, limit: int
+) -> list[Subscribed]:
+    """At most `limit` subscriptions of the account's instances, by id."""
+    async with runtime.database.read() as connection:
+        return await notifications.subscriptions(
+            connection, account_id, after_id=after_id, offset=offset, limit=limit
+        )
+
+
+async def count_subscriptions(runtime: Runtime, account_id: int) -> int:
+    async with runtime.database.read() as connection:
+        return await notifications.count_subscriptions(connection, account_id)
+
+
+async def subscription(
+    runtime: Runtime, account_id: int, subscription_id: int, *, living: bool = True
+) -> Subscribed:
+    """Raises NotFound for a subscription that the account does not have."""
+    async with runtime.database.read() as connection:
+        found = await notifications.subscription(connection, account_id, subscription_id, living=living)
+    if found is None:
+        raise NotFound(f"No subscription with the id {subscription_id} found")
+    return found
+
+
+async def subscribe(
+    runtime: Runtime, account_id: int, *, topic: str, url: str, signature_key: str | None
+) -> Subscribed:
+    """Sends an instance's notifications to one more callback from now on. Raises BadRequest for a topic that
+    names no instance of the account, and for a URL that cannot be called."""
+    checked = event_settings.callback_url(url, name="config.url")
+    if checked is None:
+        raise BadRequest("config.url: is required")
+    async with runtime.database.write() as connection:
+        instance = await _instance(connection, account_id, topic)
+        subscription_id = await _subscribe(connection, runtime, instance, checked, signature_key)
+    log.info("subscription made", extra={"subscription": subscription_id, "instance": instance.id})
+    return await subscription(runtime, account_id, subscription_id)
+
+
+async def unsubscribe(runtime: Runtime, account_id: int, subscription_id: int) -> None:
+    """Deletes a subscription with what it has not delivered; what it has delivered stays in the log. Raises
+    NotFound as `subscription` does, and Conflict while an async request answers to it."""
+    await subscription(runtime, account_id, subscription_id)
+    async with runtime.database.write() as connection:
+        await notifications.end(connection, subscription_id, now=runtime.clock.now())
+    dropped = BATCH
+    while dropped == BATCH:
+        async with runtime.database.write() as connection:
+            dropped = await notifications.drop_queued(connection, subscription_id, limit=BATCH)
+    try:
+        while not await _remove(runtime, subscription_id):
+            pass
+    except IntegrityError:
+        raise Conflict(f"The subscription {subscription_id} is told of an async request") from None
+    log.info("subscription deleted", extra={"subscription": subscription_id})
+
+
+async def deliveries(
+    runtime: Runtime, account_id: int, notification_id: int, subscription_id: int
+) -> tuple[list[Sent], Notification]:
+    """How a notification has come to a subscription. Raises NotFound where the account lacks one of them."""
+    notification = await get(runtime, account_id, notification_id)
+    to = await subscription(runtime, account_id, subscription_id, living=False)
+    async with runtime.database.read() as connection:
+        rows = await notifications.deliveries(connection, account_id, notification_id, subscription_id)
+    return [Sent(row, to) for row in rows], notification
+
+
+async def find_deliveries(
+    runtime: Runtime, account_id: int, condition: Condition, *, after: Place, limit: int
+) -> tuple[list[Sent], Place | None]:
+    """At most `limit` of the deliveries that a condition is true of, by subscription and in their order; and
+    where to go on, if there may be more."""
+    found: list[Sent] = []
+    looked_at = 0
+    async for part, place in _parts(runtime, account_id, condition, after):
+        found += part
+        looked_at += BATCH
+        if len(found) > limit:
+            last = found[limit - 1]
+            return found[:limit], Place(last.subscribed.subscription.id, last.delivery.notification_id)
+        if looked_at >= LOOKED_AT:
+            return found, place
+    return found, None
+
+
+async def redeliver(runtime: Runtime, account_id: int, condition: Condition) -> int:
+    """Sends the deliveries that a condition is true of once more, from the first attempt on, and activates
+    their subscriptions; answers how many. Unless the condition names a status, the queued ones are meant.
+    Each batch is a transaction: who is interrupted asks again, and the rest is sent."""
+    sent = 0
+    async for part, _ in _parts(runtime, account_id, condition, Place()):
+        if not part:
+            continue
+        async with runtime.database.write() as connection:
+            subscription_id = part[0].subscribed.subscription.id
+            chosen = [item.delivery for item in part]
+            now = runtime.clock.now()
+            sent += await notifications.redeliver(connection, subscription_id, chosen, now=now)
+            await wakeups.notify(connection, Callback)
+        runtime.wakeups.callbacks.set()
+    log.info("deliveries sent again", extra={"account": account_id, "deliveries": sent})
+    return sent
+
+
+async def _parts(
+    runtime: Runtime, account_id: int, condition: Condition, start: Place
+) -> AsyncIterator[tuple[list[Sent], Place]]:
+    """What a condition is true of, in parts of one subscription, with the place behind each. What is stored
+    after the beginning is not looked at."""
+    low, high = _times(condition.needs)
+    read = notifications.queued if _only_queued(condition) else notifications.of_any_status
+    async for to in _subscriptions(runtime, account_id, condition, start.subscription_id):
+        here = start.notification_id if to.subscription.id == start.subscription_id else 0
+        behind: int | None = max(here, low)
+        while behind is not None:
+            async with runtime.database.read() as connection:
+                rows, behind = await read(connection, to.subscription, after=behind, until=high, limit=BATCH)
+                part = await _true(connection, condition, [Sent(row, to) for row in rows])
+            yield part, Place(to.subscription.id, high if behind is None else behind)
+
+
+async def _subscriptions(
+    runtime: Runtime, account_id: int, condition: Condition, first_id: int
+) -> AsyncIterator[Subscribed]:
+    """The subscriptions from this id on that can have what is asked for, those of deleted instances too."""
+    after_id: int | None = max(first_id - 1, 0)
+    while after_id is not None:
+        async with runtime.database.read() as connection:
+            page = await notifications.subscriptions(
+                connection, account_id, after_id=after_id, limit=_AT_ONCE, living=False
+            )
+        for item in page:
+            if _can_have(condition, item):
+                yield item
+        after_id = page[-1].subscription.id if len(page) == _AT_ONCE else None
+
+
+def _can_have(condition: Condition, to: Subscribed) -> bool:
+    return all(_asks_for(condition, key) in {None, str(value)} for key, value in _row(to).items())
+
+
+async def _true(connection: AsyncConnection, condition: Condition, sent: Sequence[Sent]) -> list[Sent]:
+    """A notification of several types of events is each of them."""
+    types = await notifications.event_types(connection, {item.delivery.notification_id for item in sent})
+    found = []
+    for item in sent:
+        row = _row(item.subscribed) | _delivery_row(item.delivery)
+        of_types: Sequence[str | None] = [*types.get(item.delivery.notification_id, ())] or [None]
+        if any(condition(row | {"eventType": event_type}) for event_type in of_types):
+            found.append(item)
+    return found
+
+
+def _row(to: Subscribed) -> dict[str, object]:
+    return {
+        "channel": "webhook",
+        "config.url": configuration.without_password(to.url),
+        "subscriptionId": to.subscription.id,
+        "instanceId": to.subscription.instance_id,
+    }
+
+
+def _delivery_row(delivery: Delivery) -> dict[str, object]:
+    return {
+        "status": str(delivery.status),
+        "notificationId": delivery.notification_id,
+        "createdDate": dates.milliseconds(delivery.created_at),
+    }
+
+
+def _only_queued(condition: Condition) -> bool:
+    return _asks_for(condition, "status") == DeliveryStatus.QUEUED
+
+
+def _asks_for(condition: Condition, field: str) -> str | None:
+    """The one value that a field must have, if the condition says so."""
+    values = [need.value for need in condition.needs if need.field == field and need.sign == "="]
+    return values[0] if values else None
+
+
+def _times(needs: Sequence[Comparison]) -> tuple[int, int]:
+    """Between which ids the notifications lie that can have the wanted date; none is above what is drawn
+    now."""
+    low, high = 0, new_id()
+    for need in needs:
+        moment = ceql.time_of(need.value) if need.field == "createdDate" else None
+        if moment and need.sign in {"=", ">", ">="}:
+            low = max(low, first_id_at(moment) - SLACK)
+        if moment and need.sign in {"=", "<", "<="}:
+            high = min(high, first_id_at(moment) + SLACK)
+    return low, high
+
+
+async def _instance(connection: AsyncConnection, account_id: int, topic: str) -> Instance:
+    instance_id = _instance_of(topic)
+    found = await instances.by_id(connection, instance_id, account_id) if instance_id else None
+    if found is None or wire.topic(found) != topic:
+        raise BadRequest(f"topics: {topic[:200]!r} names no instance of this account")
+    return found
+
+
+async def _subscribe(
+    connection: AsyncConnection, runtime: Runtime, instance: Instance, url: str, key: str | None
+) -> int:
+    """The instance is held, so that its last subscription cannot be written after its end."""
+    if not await instances.hold(connection, instance.id):
+        raise NotFound(f"No instance with the id {instance.id} found")
+    topic = wire.topic(instance)
+    found = await outbox.subscriptions_of(connection, instance.id)
+    if sum(item.topic == topic for item in found) >= MOST_SUBSCRIPTIONS:
+        raise Conflict(f"The instance {instance.id} has {MOST_SUBSCRIPTIONS} subscriptions already")
+    callback_id = await outbox.callback_id(connection, account_id=instance.account_id, url=url)
+    subscription_id = await outbox.subscribe(
+        connection,
+        account_id=instance.account_id,
+        instance_id=instance.id,
+        callback_id=callback_id,
+        topic=topic,
+        configured=False,
+        created_at=runtime.clock.now(),
+    )
+    if plain := Carried((key,) if key else ()).pack():
+        sealed = runtime.sealer.seal(plain, outbox.row_name(subscription_id))
+        await outbox.seal_subscription(connection, subscription_id, sealed)
+    return subscription_id
+
+
+async def _remove(runtime: Runtime, subscription_id: int) -> bool:
+    async with runtime.database.write() as connection:
+        return await notifications.remove(connection, subscription_id, limit=BATCH)
+
+
+def _instance_of(topic: str) -> int | None:
+    found = _TOPIC.fullmatch(topic)
+    return int(found[1]) if found else None

@@ -1,0 +1,87 @@
+"""Forgetting what is old: small batches beside everything else, in any number of workers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.runtime import Runtime
+from app.store import oauth_states, retention
+
+log = logging.getLogger(__name__)
+
+BATCH = 100  # notifications with up to 20 events each: a transaction of a few ms
+_PAUSE = 0.05  # seconds between two batches, which belong to everybody else
+_FIRST = 60.0  # seconds after the start, at most; workers that start together do not prune together
+_EVERY = 3600.0  # seconds
+
+
+async def keep_pruning(runtime: Runtime, draining: asyncio.Event) -> None:
+    """Prunes now and then until `draining` is set."""
+    rest = _FIRST
+    while not await _is_set_within(draining, rest * random.uniform(0.5, 1.0)):
+        rest = _EVERY
+        try:
+            await prune(runtime, draining)
+        except Exception:
+            log.exception("pruning failed")
+
+
+async def prune(runtime: Runtime, draining: asyncio.Event) -> int:
+    """Deletes whatever is older than the settings say, and answers how many notifications that were. Ends
+    early when `draining` is set."""
+    settings, now = runtime.settings, runtime.clock.now()
+    before = now - settings.event_retention
+    deleted = await _notifications(runtime, draining)
+    await _all(runtime, draining, partial(retention.forget_requests, limit=BATCH, before=before))
+    unseen = now - settings.memory_retention
+    await _all(runtime, draining, partial(retention.forget_objects, limit=BATCH, before=unseen))
+    async with runtime.database.write() as connection:
+        await oauth_states.forget_ended(connection, limit=BATCH, now=now)
+    if deleted:
+        log.info("notifications pruned", extra={"notifications": deleted})
+    return deleted
+
+
+async def _notifications(runtime: Runtime, draining: asyncio.Event) -> int:
+    settings, now = runtime.settings, runtime.clock.now()
+    unclaimed = settings.unclaimed_retention
+    after: int | None = 0
+    deleted = 0
+    while after is not None:
+        async with runtime.database.write() as connection:
+            window = await retention.forget_notifications(
+                connection,
+                after=after,
+                limit=BATCH,
+                before=now - settings.event_retention,
+                unclaimed_before=now - unclaimed if unclaimed else None,
+            )
+        deleted += window.deleted
+        after = window.last
+        if await _is_set_within(draining, _PAUSE):
+            break
+    return deleted
+
+
+async def _all(
+    runtime: Runtime, draining: asyncio.Event, forget: Callable[[AsyncConnection], Awaitable[int]]
+) -> None:
+    """Repeats a batch until it is not full."""
+    while True:
+        async with runtime.database.write() as connection:
+            deleted = await forget(connection)
+        if deleted < BATCH or await _is_set_within(draining, _PAUSE):
+            return
+
+
+async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+    return event.is_set()

@@ -1,0 +1,81 @@
+"""Requests that a client does not wait for."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app.store import leases
+from app.store.leases import Lease
+from app.store.tables import AsyncRequest, Callback, Subscription, table
+
+_requests, _subscriptions, _callbacks = table(AsyncRequest), table(Subscription), table(Callback)
+
+
+async def add(connection: AsyncConnection, *, now: datetime, **values: Any) -> int:
+    """Writes a request that is due at once, and answers its id."""
+    done = await connection.execute(
+        insert(_requests).values(attempts=0, created_at=now, due_at=now, **values)
+    )
+    return int(done.inserted_primary_key[0])  # type: ignore[index]
+
+
+async def claim_due(
+    connection: AsyncConnection, *, limit: int, now: datetime, lease: timedelta
+) -> list[AsyncRequest]:
+    """Takes at most `limit` due requests for as long as `lease`; see `leases.claim`."""
+    rows = await leases.claim(connection, AsyncRequest, limit=limit, now=now, lease=lease)
+    return [AsyncRequest(**row) for row in rows]
+
+
+async def begin(connection: AsyncConnection, lease: Lease, *, attempts: int) -> bool:
+    """Notes that a request is being run, so that a crash is known by it. False when the lease was lost."""
+    return await leases.keep(connection, AsyncRequest, lease, attempts=attempts)
+
+
+async def postpone(connection: AsyncConnection, lease: Lease, *, due_at: datetime, attempts: int) -> bool:
+    """Lets a request go until it is run again."""
+    return await leases.settle(connection, AsyncRequest, lease, due_at=due_at, attempts=attempts)
+
+
+async def end(connection: AsyncConnection, lease: Lease, *, status: int, now: datetime) -> bool:
+    """Writes what a request was answered with; it is not run again. False when the lease was lost."""
+    return await leases.settle(
+        connection, AsyncRequest, lease, due_at=None, answer_status=status, ended_at=now
+    )
+
+
+async def withdraw(connection: AsyncConnection, subscription_id: int) -> None:
+    """Deletes the requests that nobody is told of any more, also those that have not been run."""
+    await connection.execute(delete(_requests).where(_requests.c.subscription_id == subscription_id))
+
+
+async def subscription_of(connection: AsyncConnection, subscription_id: int) -> Subscription | None:
+    """The subscription that is told of a request; it stays as it is until the end of the transaction."""
+    statement = select(_subscriptions).where(_subscriptions.c.id == subscription_id)
+    row = (await connection.execute(statement.with_for_update(read=True))).mappings().first()
+    return Subscription(**row) if row else None
+
+
+async def subscription_for(
+    connection: AsyncConnection, instance_id: int, topic: str, url: str
+) -> Subscription | None:
+    """The subscription of an instance to this topic with this URL; nobody else changes it until the end of
+    the transaction."""
+    statement = (
+        select(_subscriptions)
+        .join(_callbacks, _callbacks.c.id == _subscriptions.c.callback_id)
+        .where(
+            _subscriptions.c.instance_id == instance_id,
+            _subscriptions.c.topic == topic,
+            _callbacks.c.url == url,
+        )
+        .order_by(_subscriptions.c.id)
+        .limit(1)
+        .with_for_update(of=_subscriptions)
+    )
+    row = (await connection.execute(statement)).mappings().first()
+    return Subscription(**row) if row else None
