@@ -9,7 +9,7 @@ import pytest
 from app.errors import SettingsError
 from app.sealing import Sealer, key_from_file, new_key, parse_keys
 
-OLD, NEW = new_key(), new_key()
+OLD, NEW = ("b2xk" * 10 + "b2w=", "bmV3" * 10 + "bmU=")
 
 
 def ring(*keys: str) -> Sealer:

@@ -31,7 +31,14 @@ _BODY: dict[str, Any] = {
             "description": "Ids of instances, separated by commas, where the URL names none.",
         },
     ],
-    "requestBody": {"content": {"*/*": {"schema": {"description": "What the vendor sends."}}}},
+    "requestBody": {
+        "content": {
+            "*/*": {
+                "schema": {"description": "What the vendor sends."},
+                "example": {"type": "webhook_event", "trigger": "FILE.UPLOADED"},
+            }
+        }
+    },
 }
 
 

@@ -120,7 +120,11 @@ async def test_the_metadata_of_an_element_say_how_its_events_are_had(gateway: Ga
         assert metadata[name] == element[name]
     assert metadata["events"] == {
         "supported": True,
-        "methods": ["polling"],
+        "methods": ["polling", "webhook"],
+        "webhook": {
+            "file": {"eventTypes": ["created", "updated", "deleted"]},
+            "folder": {"eventTypes": ["created", "updated", "deleted"]},
+        },
         "polling": {
             "events": {
                 "eventTypes": ["created", "updated", "deleted"],
