@@ -1,4 +1,7 @@
-"""The command `gateway`: one level of verbs, each a few lines around something that tests call too."""
+"""The command `gateway`: one level of verbs, each a few lines around something that tests call too.
+
+The application is imported where it is served: its routes take most of the time of a start.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +12,21 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 import uvicorn
 import uvloop
 from sqlalchemy.exc import DBAPIError
 
-from app import __version__, importer, logs, registry, sealing, settings, tenants, users
+from app import __version__, logs, registry, sealing, settings, tenants, users
 from app.clock import Clock
 from app.errors import GatewayError, SettingsError
-from app.importer import Line, Outcome
-from app.main import create_app, with_inside
 from app.runtime import open_database, open_runtime, open_sealer
 from app.settings import Settings
 from app.store import migrations
 from app.store.engine import Database
 from app.tenants import NewSecrets
-from app.workers import work as run_worker
 
 cli = typer.Typer(
     name="gateway",
@@ -39,6 +39,9 @@ organization = typer.Typer(help="Organizations: the customers of this gateway.",
 cli.add_typer(organization, name="organization")
 user = typer.Typer(help="Users: who may call.", no_args_is_help=True)
 cli.add_typer(user, name="user")
+
+if TYPE_CHECKING:
+    from app.importer import Line
 
 T = TypeVar("T")
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
@@ -59,6 +62,8 @@ def serve(
     workers: Annotated[bool, typer.Option(help="Poll and deliver in this process too.")] = True,
 ) -> None:
     """Serve the API, and poll and deliver beside it."""
+    from app.main import create_app
+
     wanted = _configured()
     _run(_prepare(wanted))
     # After its graceful stop uvicorn raises the signal again; a stop that was asked for is no failure.
@@ -118,10 +123,12 @@ def import_instances(
     ] = None,
 ) -> None:
     """Take over the instances of another service of this API. Run twice, it changes nothing."""
+    from app import importer
+
     wanted = _configured()
     lines = _run(_import(wanted, file.read(), account_id))
     print(importer.as_text(lines), end="")
-    if any(line.outcome is Outcome.FAILED for line in lines):
+    if any(line.outcome is importer.Outcome.FAILED for line in lines):
         sys.exit(1)
 
 
@@ -187,6 +194,8 @@ def demo(
 
 def openapi_text() -> str:
     """What `openapi/gateway.json` holds."""
+    from app.main import create_app
+
     document = create_app(Settings(_env_file=None), with_workers=False).openapi()
     return json.dumps(document, indent=2, sort_keys=True) + "\n"
 
@@ -264,6 +273,8 @@ async def _set_password(wanted: Settings, email: str, password: str, organizatio
 
 
 async def _import(wanted: Settings, text: bytes, account_id: int | None) -> list[Line]:
+    from app import importer
+
     export = importer.read(text)
     await _ready_schema(wanted)
     async with open_runtime(wanted) as runtime:
@@ -279,6 +290,9 @@ def _password() -> str:
 
 
 async def _work(wanted: Settings) -> None:
+    from app.main import create_app, with_inside
+    from app.workers import work as run_worker
+
     await _ready_schema(wanted)
     draining = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):

@@ -20,7 +20,11 @@ from app.store.tables import Account, Event, Instance, Poller, table
 from app.upstream import oauth
 
 APP = {"key": "sandbox-client", "secret": "sandbox-secret", "callback_url": REDIRECT_URI}
-EVENTS = {"event.notification.enabled": "true", "event.notification.callback.url": "http://127.0.0.1:9"}
+EVENTS = {
+    "event.notification.enabled": "true",
+    "event.notification.callback.url": "http://127.0.0.1:9",
+    "event.poller.long.poll": "false",
+}
 
 
 def tokens_of(sandbox_url: str, element: str) -> dict[str, str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from app import event_settings
 from app.errors import BadRequest
 from app.event_settings import Resource
-from app.polling import resources
+from app.polling import resources, templates
 from app.polling.resources import Reading
 from app.settings import load
 
@@ -221,3 +222,14 @@ def test_the_older_form_counts_where_there_is_no_newer_one() -> None:
     assert asked({**legacy, KEY: {"events": {"url": "/events"}}}) == {"events": Resource(20)}
     with pytest.raises(BadRequest, match=r"configuration\.event\.poller\.urls\.contacts\.url"):
         asked({"event.poller.urls": "contacts"})
+
+
+def test_the_example_of_the_documents_is_understood() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "events.md").read_text()
+    example = page.split("```json")[1].split("```")[0]
+    found = event_settings.read({"event.poller.configuration": example}, SETTINGS).resources
+    assert list(found) == ["contracts"]
+    reading = resources.parse("contracts", found["contracts"].reading or {})
+    assert resources.target(templates.fill(reading.url, datetime(2026, 1, 5, tzinfo=UTC))).startswith(
+        "/folders/contents?path=/Shared"
+    )
