@@ -34,8 +34,10 @@ lock: $(INSTALLED)  ## Resolve the newest versions that pyproject.toml admits
 
 bench: $(INSTALLED)  ## Every benchmark; each prints ratios against a baseline of its own run
 	PYTHONPATH=tests:benchmarks $(BIN)/python benchmarks/deliveries.py
+	PYTHONPATH=tests $(BIN)/python benchmarks/event_log.py
 	PYTHONPATH=tests $(BIN)/python benchmarks/held_connections.py
 	PYTHONPATH=tests $(BIN)/python benchmarks/idle_instances.py
+	PYTHONPATH=tests $(BIN)/python benchmarks/ingest.py
 	PYTHONPATH=tests:benchmarks $(BIN)/python benchmarks/latency.py
 	PYTHONPATH=tests $(BIN)/python benchmarks/memory.py
 	PYTHONPATH=tests $(BIN)/python benchmarks/metadata.py

@@ -123,7 +123,7 @@ async def compare(home: House, url: str, key: str) -> None:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder, postgresql.running() as server:
         url, key = server.new_database(), new_key()
-        quiet = {"GATEWAY_WORKER_IDLE": "1", "GATEWAY_POLL_TIMEOUT": "60", "GATEWAY_VENDOR_TIMEOUT": "20"}
+        quiet = {"GATEWAY_WORKER_IDLE": "1", "GATEWAY_POLL_TIMEOUT": "60", "GATEWAY_POLL_LEASE": "90"}
         with house(Path(folder), url, key, **quiet) as home:
             home.serve("--no-workers")
             home.connect("box")
