@@ -7,26 +7,48 @@ import logging
 import random
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
+from urllib.parse import quote, urlsplit
 
+import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import configuration, event_settings
 from app.backoff import after_failed_poll
-from app.errors import BadRequest, GatewayError, NotFound, VendorError, VendorThrottled, VendorUnavailable
+from app.delivery.carried import Carried
+from app.errors import (
+    BadRequest,
+    Conflict,
+    GatewayError,
+    NotFound,
+    VendorError,
+    VendorThrottled,
+    VendorUnavailable,
+)
 from app.ids import new_id
-from app.polling.inside import Answer
+from app.polling.inside import Answer, Inside
 from app.runtime import Runtime
 from app.store import async_requests, instances, outbox, wakeups
 from app.store.leases import Lease, lease_of
-from app.store.tables import AsyncRequest, Delivery, DeliveryStatus, Instance, Notification, Subscription, Via
+from app.store.tables import (
+    ASYNC_RESOURCE,
+    AsyncRequest,
+    Delivery,
+    DeliveryStatus,
+    Instance,
+    Notification,
+    Subscription,
+    Via,
+)
 from app.wire import async_requests as wire
 
 _ATTEMPTS = 8  # the last one about 10 minutes after the first
 _STEP = timedelta(seconds=5)  # of rest after the first failure; each one doubles it
 _LONGEST_REST = timedelta(minutes=5)
 _MARGIN = timedelta(seconds=60)  # of the lease, beyond the longest time that a request may take
-_NOT_FOUND = 404
+_OK, _NOT_FOUND, _CONFLICT = 200, 404, 409
+MOST_URLS = 1000  # of one instance within GATEWAY_EVENT_RETENTION
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +73,8 @@ async def dispatch(runtime: Runtime, instance: Instance, wish: Wish, *, url: str
     async with runtime.database.write() as connection:
         if not await instances.hold(connection, instance.id):
             raise NotFound(f"No instance with the id {instance.id} found")
-        subscription_id = await _subscription(connection, runtime, instance, callback, carried, now)
+        told = _told_to(callback, found, carried).pack()
+        subscription_id = await _subscription(connection, runtime, instance, callback, told, now)
         request_id = await async_requests.add(
             connection,
             now=now,
@@ -67,13 +90,25 @@ async def dispatch(runtime: Runtime, instance: Instance, wish: Wish, *, url: str
     return request_id
 
 
-async def _secrets(runtime: Runtime, instance: Instance) -> tuple[bytes | None, str | None]:
-    """What calls to the instance's receivers carry, packed, and its callback."""
+async def _secrets(runtime: Runtime, instance: Instance) -> tuple[Carried, str | None]:
+    """What calls to the instance's callback carry, and its URL."""
     async with runtime.database.read() as connection:
         sealed = (await instances.credentials(connection, [instance.id])).get(instance.id)
-    values = runtime.credentials.unseal(sealed).values if sealed else {}
-    wanted = event_settings.read(instance.configuration | dict(values), runtime.settings)
-    return wanted.carried.pack(), wanted.callback_url
+    secret = runtime.credentials.unseal(sealed).values if sealed else {}
+    values = instance.configuration | dict(secret)
+    url = event_settings.callback_url(values.get(event_settings.CALLBACK_URL))
+    return event_settings.carried_as_stored(values), url
+
+
+def _told_to(url: str, own: str | None, carried: Carried) -> Carried:
+    """What calls to a URL carry. Whoever holds the token of an instance may name any: a password is for the
+    place that it was configured for, and others get signatures, which tell nobody their key."""
+    return carried if own is not None and _origin(url) == _origin(own) else Carried(carried.keys)
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 async def _subscription(
@@ -88,6 +123,11 @@ async def _subscription(
     given up is called again: its owner has just named it."""
     topic = wire.topic(instance)
     found = await async_requests.subscription_for(connection, instance.id, topic, url)
+    if (
+        found is None
+        and await async_requests.count_subscriptions(connection, instance.id, topic) >= MOST_URLS
+    ):
+        raise Conflict(f"The answers of the instance go to {MOST_URLS} URLs already; name one of them again")
     callback_id = await outbox.callback_id(connection, account_id=instance.account_id, url=url)
     if found is not None and not found.active:
         await outbox.move(connection, found, callback_id, now=now)
@@ -111,8 +151,8 @@ async def _subscription(
 
 class RequestWorker:
     """Runs what is due, outside of any transaction, and stores its answer with the delivery of it in one. A
-    crash runs a request again: a delete that finds nothing then is done, and a copy that finds its
-    destination is told as it is."""
+    crash runs a request again: a delete that finds nothing then is done, and so is a copy that finds a
+    destination which was made since."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -128,17 +168,22 @@ class RequestWorker:
     async def run(self, request: AsyncRequest) -> bool:
         """Runs one request. False: it is never due again at once."""
         lease, attempts = lease_of(request), request.attempts + 1
+        if attempts > _ATTEMPTS:  # the worker of the last one has died
+            await self._end(request, lease, _failure(VendorUnavailable("The request was begun too often")))
+            return False
         async with self._runtime.database.write() as connection:
             if not await async_requests.begin(connection, lease, attempts=attempts):
                 return False
         try:
             answer = await self._answer(request)
         except asyncio.CancelledError:
-            await self._postpone(lease, self._runtime.clock.now(), attempts)
+            await self._postpone(lease, self._runtime.clock.now(), attempts=request.attempts)
             raise
         wait = _rest(answer, attempts)
         if wait is not None:
-            await self._postpone(lease, self._runtime.clock.now() + wait, attempts)
+            unsure = request.may_be_done or not isinstance(answer.error, VendorThrottled)
+            due_at = self._runtime.clock.now() + wait
+            await self._postpone(lease, due_at, attempts=attempts, may_be_done=unsure)
             return False
         await self._end(request, lease, answer)
         return False
@@ -152,7 +197,7 @@ class RequestWorker:
             return _failure(NotFound(f"No instance with the id {request.instance_id} found"))
         try:
             async with asyncio.timeout(self._longest.total_seconds()):
-                answer = await inside.call(found[0], request.method, request.target, request.body)
+                return await self._asked(inside, found[0], request)
         except TimeoutError:
             return _failure(VendorUnavailable("The request took longer than GATEWAY_ASYNC_REQUEST_TIMEOUT"))
         except GatewayError as error:
@@ -160,13 +205,24 @@ class RequestWorker:
         except Exception as error:
             log.exception("request failed unexpectedly", extra={"request": request.id})
             return _failure(VendorError(f"internal error: {type(error).__name__}"))
-        if answer.status == _NOT_FOUND and request.method == "DELETE" and request.attempts:
-            return Answer(200, b"")  # an earlier run has deleted it
+
+    async def _asked(self, inside: Inside, instance: Instance, request: AsyncRequest) -> Answer:
+        """What the surface says; what an earlier run may have done is done where it looks so."""
+        call = partial(inside.call, instance, patience=self._longest)
+        answer = await call(request.method, request.target, request.body)
+        if not request.may_be_done:
+            return answer
+        if request.method == "DELETE" and answer.status == _NOT_FOUND:
+            return Answer(200, b"")
+        if request.method == "POST" and answer.status == _CONFLICT:
+            path = orjson.loads(request.body or b"{}").get("path", "")
+            found = await call("GET", f"/folders/metadata?path={quote(path, safe='')}")
+            return found if _is_made_since(found, request.created_at) else answer
         return answer
 
-    async def _postpone(self, lease: Lease, due_at: datetime, attempts: int) -> None:
+    async def _postpone(self, lease: Lease, due_at: datetime, **values: Any) -> None:
         async with self._runtime.database.write() as connection:
-            await async_requests.postpone(connection, lease, due_at=due_at, attempts=attempts)
+            await async_requests.postpone(connection, lease, due_at=due_at, **values)
 
     async def _end(self, request: AsyncRequest, lease: Lease, answer: Answer) -> None:
         """The transaction of the end: nothing of it happens when the lease was lost."""
@@ -194,6 +250,12 @@ def _rest(answer: Answer, attempts: int) -> timedelta | None:
         chance=random.random(),
         retry_after=answer.error.retry_after,
     )
+
+
+def _is_made_since(folder: Answer, moment: datetime) -> bool:
+    """Whether an answer is a folder that was made at this moment or later; vendors count in seconds."""
+    made_at = folder.json().get("createdDate") if folder.status == _OK else None
+    return made_at is not None and datetime.fromisoformat(made_at) >= moment.replace(microsecond=0)
 
 
 def _failure(error: GatewayError) -> Answer:
@@ -224,7 +286,7 @@ def _notification(
             status=answer.status,
             answer=_told(answer),
         ),
-        resource="async",
+        resource=ASYNC_RESOURCE,
         via=Via.GATEWAY,
         cursor=None,
         next_cursor=None,

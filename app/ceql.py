@@ -68,6 +68,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
 }
 _LONGEST = 4000  # characters; a longer condition is refused before it is parsed
+_WHOLE = re.compile(r"[+-]?\d{1,300}", re.ASCII)  # longer ones need quadratic time, and no float holds them
 _DEEPEST = 50  # parentheses; each is a level of recursion
 
 
@@ -164,8 +165,13 @@ def _like(text: str, pieces: list[str]) -> bool:
     return len(text) - len(last) >= position and text.endswith(last)
 
 
+def equals(actual: object, wanted: str) -> bool:
+    """Whether a condition that says `=` is true of a value."""
+    return _compare(operator.eq, actual, wanted)
+
+
 def _compare(compare: Callable[[Any, Any], bool], actual: Any, wanted: str) -> bool:
-    for read in (time_of, _number):
+    for read in (time_of, number):
         left, right = read(str(actual)), read(wanted)
         if left is not None and right is not None:
             return compare(left, right)
@@ -184,8 +190,12 @@ def time_of(text: str) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def _number(text: str) -> float | None:
+def number(text: str) -> int | float | None:
+    """The number that a value stands for; None for another text. Whole ones are exact: no float tells the
+    ids apart."""
     try:
+        if _WHOLE.fullmatch(text):
+            return int(text)
         return float(text)
     except ValueError:
         return None

@@ -42,16 +42,28 @@ class Update:
     description: str | None = None
 
 
-def bind(runtime: Runtime, instance: Instance, *, budget: timedelta | None) -> DocumentsProvider:
-    """The provider of an instance, ready to be asked. Without a budget nothing is tried twice."""
+def bind(
+    runtime: Runtime, instance: Instance, *, budget: timedelta | None, patience: timedelta | None = None
+) -> DocumentsProvider:
+    """The provider of an instance, ready to be asked. Without a budget nothing is tried twice; `patience` is
+    how long one call may take, if that is not the usual time."""
     provider = runtime.registry.find(instance.element_key)
-    return provider(way(runtime, instance, provider, budget=budget), instance.configuration)
+    upstream = way(runtime, instance, provider, budget=budget, patience=patience)
+    return provider(upstream, instance.configuration)
 
 
-def way(runtime: Runtime, instance: Instance, provider: Provider, *, budget: timedelta | None) -> Upstream:
+def way(
+    runtime: Runtime,
+    instance: Instance,
+    provider: Provider,
+    *,
+    budget: timedelta | None,
+    patience: timedelta | None = None,
+) -> Upstream:
     """The way to the vendor for an instance."""
     token = runtime.credentials.token_source(instance, provider)
-    return upstream(runtime, provider, instance.configuration, token, budget=budget, account=instance.id)
+    values = instance.configuration
+    return upstream(runtime, provider, values, token, budget=budget, account=instance.id, patience=patience)
 
 
 def upstream(
@@ -62,6 +74,7 @@ def upstream(
     *,
     budget: timedelta | None,
     account: int | None = None,
+    patience: timedelta | None = None,
 ) -> Upstream:
     """The way to the vendor for an account, which may not be an instance yet."""
     return Upstream(
@@ -74,12 +87,15 @@ def upstream(
         hints=runtime.hints.of(account) if account is not None else None,
         transfer_timeout=runtime.settings.transfer_timeout,
         waits=runtime.waits,
+        patience=patience,
     )
 
 
-def able(runtime: Runtime, instance: Instance, power: Power) -> DocumentsProvider:
+def able(
+    runtime: Runtime, instance: Instance, power: Power, *, patience: timedelta | None = None
+) -> DocumentsProvider:
     """The provider of an instance, for a client that waits. Raises NotSupported where it cannot do this."""
-    provider = bind(runtime, instance, budget=runtime.settings.vendor_budget)
+    provider = bind(runtime, instance, budget=runtime.settings.vendor_budget, patience=patience)
     _check(provider, power)
     return provider
 

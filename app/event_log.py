@@ -79,12 +79,13 @@ class Traced:
 @dataclass(frozen=True)
 class Question:
     """What an analysis counts: stored from `since` until `until`, in buckets of `interval`, of these
-    accounts."""
+    accounts, or of one instance of theirs."""
 
     account_ids: Sequence[int]
     since: datetime
     until: datetime
     interval: Interval
+    instance_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -117,11 +118,16 @@ async def find(
     runtime: Runtime, wanted: Wanted, *, below: int, offset: int, limit: int
 ) -> tuple[list[Logged], int | None]:
     """At most `limit` of the wanted events below a position, the newest first; and where to go on if the log
-    was not searched further. Raises BadRequest for a page that is too far behind."""
+    was not searched further. Raises BadRequest for a page that is too far behind, or with filters where that
+    was not searched to its end."""
     if offset > DEEPEST_OFFSET:
         raise BadRequest(f"page: reaches over {DEEPEST_OFFSET} rows; go on with nextPage")
     async with runtime.database.read() as connection:
         found = await event_log.find(connection, wanted, below=below, offset=offset, limit=limit)
+        if offset and found.rest is not None:
+            raise BadRequest(
+                "page: with these filters the log is too long to count pages; go on with nextPage"
+            )
         fates = await event_log.fates(connection, {event.notification_id for event in found.events})
     return [_logged(event, fates) for event in found.events], found.rest
 
@@ -159,11 +165,18 @@ async def _subscription(connection: AsyncConnection, delivery: Delivery) -> Subs
     return found.subscription if found else None
 
 
-async def accounts_of(runtime: Runtime, caller: Caller, named: Collection[int]) -> list[int]:
-    """The accounts that are named, or all that the caller may see. Raises Forbidden for one of others."""
+async def accounts_of(
+    runtime: Runtime, caller: Caller | None, account_id: int, named: Collection[int]
+) -> tuple[list[int], bool]:
+    """The accounts that are named, or all that the caller may see, with whether there are more. Nobody with a
+    token of an instance sees more than its account. Raises Forbidden for one of others."""
+    if caller is None:
+        if set(named) - {account_id}:
+            raise Forbidden("accountIds[]: an Element token shows the events of its instance only")
+        return [account_id], False
     if not named:
-        found = await accounts.find(runtime, caller, after_id=0, offset=0, limit=MOST_ACCOUNTS)
-        return [item.account.id for item in found]
+        found = await accounts.find(runtime, caller, after_id=0, offset=0, limit=MOST_ACCOUNTS + 1)
+        return [item.account.id for item in found[:MOST_ACCOUNTS]], len(found) > MOST_ACCOUNTS
     if len(named) > MOST_ACCOUNTS:
         raise BadRequest(f"accountIds[]: names over {MOST_ACCOUNTS} accounts")
     for account_id in sorted(set(named)):
@@ -171,7 +184,7 @@ async def accounts_of(runtime: Runtime, caller: Caller, named: Collection[int]) 
             await accounts.get(runtime, caller, account_id)
         except GatewayError:
             raise Forbidden(f"accountIds[]: the account {account_id} is not yours to see") from None
-    return sorted(set(named))
+    return sorted(set(named)), False
 
 
 async def analyse(runtime: Runtime, question: Question, *, by: str | None = None) -> list[Bucket]:
@@ -183,6 +196,7 @@ async def analyse(runtime: Runtime, question: Question, *, by: str | None = None
         rows = await event_log.tally(
             connection,
             question.account_ids,
+            instance_id=question.instance_id,
             since=question.since,
             until=question.until,
             seconds=seconds,

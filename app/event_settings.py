@@ -11,14 +11,19 @@ from urllib.parse import urlsplit
 import orjson
 
 from app import configuration
+from app.delivery import signing
 from app.delivery.carried import Carried, parse_headers
 from app.errors import BadRequest
 from app.hubs.documents import Power
 from app.polling import resources as polled
 from app.registry import Provider
 from app.settings import Settings
+from app.wire import storable
 
+ENABLED = "event.notification.enabled"
+CALLBACK_URL = "event.notification.callback.url"
 VENDOR_TYPE = "event.vendor.type"
+_SIGNATURE_KEYS = ("event.notification.signature.key", "event.notification.signature.secondary.key")
 POLLING = "polling"
 WEBHOOKS = frozenset({"webhook", "webhooks"})  # Cloud Elements' table has the one, its examples the other
 LONGEST_INTERVAL_MINUTES = 60 * 24 * 365
@@ -52,11 +57,11 @@ class EventSettings:
 def read(values: Mapping[str, str | None], settings: Settings) -> EventSettings:
     """Reads the `event.` keys. Raises BadRequest naming the key that cannot be used."""
     return EventSettings(
-        enabled=_enabled(values),
+        enabled=enabled(values),
         webhooks=wants_webhooks(values),
-        callback_url=callback_url(values.get("event.notification.callback.url")),
+        callback_url=callback_url(values.get(CALLBACK_URL)),
         carried=_carried(values),
-        ordered=(values.get("event.notification.ordered") or "").strip().lower() == "true",
+        ordered=ordered(values),
         interval=_interval(values.get("event.poller.refresh_interval"), settings),
         long_poll=_long_poll(values),
         resources=_resources(values),
@@ -65,12 +70,12 @@ def read(values: Mapping[str, str | None], settings: Settings) -> EventSettings:
 
 def wants_webhooks(values: Mapping[str, str | None]) -> bool:
     """Whether the vendor is to call when something changes."""
-    return _enabled(values) and _vendor_type(values) in WEBHOOKS
+    return enabled(values) and _vendor_type(values) in WEBHOOKS
 
 
 def check_vendor_type(provider: Provider, values: Mapping[str, str | None], settings: Settings) -> None:
     """Raises BadRequest for a way to be told of changes that there is not, that the vendor does not offer, or
-    that cannot work because nobody has said where the vendor reaches this gateway."""
+    that cannot work while nobody has said where the vendor reaches this gateway or what proves its calls."""
     kind, key = _vendor_type(values), f"configuration.{VENDOR_TYPE}"
     if kind == POLLING:
         return
@@ -78,21 +83,28 @@ def check_vendor_type(provider: Provider, values: Mapping[str, str | None], sett
         raise BadRequest(f"{key}: {kind[:40]!r} is neither 'polling' nor 'webhook'")
     if Power.WEBHOOKS not in provider.powers:
         raise BadRequest(f"{key}: the element '{provider.key}' has no webhooks; use 'polling'")
-    if _enabled(values) and settings.public_url is None:
+    if enabled(values) and settings.public_url is None:
         raise BadRequest(f"{key}: {kind!r} needs GATEWAY_PUBLIC_URL, where the vendor reaches this gateway")
+    keys = provider.webhook_keys
+    if enabled(values) and keys and not any(values.get(item) for item in keys):
+        raise BadRequest(f"configuration.{keys[0]}: is required: without it a webhook's calls are refused")
 
 
-def _enabled(values: Mapping[str, str | None]) -> bool:
-    return (values.get("event.notification.enabled") or "").strip().lower() == "true"
+def enabled(values: Mapping[str, str | None]) -> bool:
+    """Whether the account is to be watched at all."""
+    return (values.get(ENABLED) or "").strip().lower() == "true"
+
+
+def ordered(values: Mapping[str, str | None]) -> bool:
+    """Whether what concerns one object is to leave in the order of its events."""
+    return (values.get("event.notification.ordered") or "").strip().lower() == "true"
 
 
 def _vendor_type(values: Mapping[str, str | None]) -> str:
     return (values.get(VENDOR_TYPE) or "").strip().lower() or POLLING
 
 
-def callback_url(
-    value: str | None, *, name: str = "configuration.event.notification.callback.url"
-) -> str | None:
+def callback_url(value: str | None, *, name: str = f"configuration.{CALLBACK_URL}") -> str | None:
     """A URL that notifications can be sent to; None where there is none. Raises BadRequest with `name`."""
     if not value or not value.strip():
         return None
@@ -110,11 +122,26 @@ def callback_url(
     return url
 
 
+def signature_key(value: str | None, *, name: str) -> str | None:
+    """A key that signs; None where there is none. Raises BadRequest with `name` for one that cannot be."""
+    try:
+        signing.check_key(value or "")
+    except ValueError as error:
+        raise BadRequest(f"{name}: {error}") from None
+    return value or None
+
+
+def carried_as_stored(values: Mapping[str, str | None]) -> Carried:
+    """What calls carry, of a configuration that is stored already: older versions let in headers and users
+    that cannot be sent, and sent the signatures alone."""
+    try:
+        return _carried(values)
+    except BadRequest:
+        return Carried(tuple(key for name in _SIGNATURE_KEYS if (key := values.get(name))))
+
+
 def _carried(values: Mapping[str, str | None]) -> Carried:
-    keys = (
-        values.get("event.notification.signature.key"),
-        values.get("event.notification.signature.secondary.key"),
-    )
+    keys = [signature_key(values.get(name), name=f"configuration.{name}") for name in _SIGNATURE_KEYS]
     basic = _basic(values)
     try:
         headers = parse_headers(
@@ -176,8 +203,11 @@ def _poller_configuration(text: str | None) -> Mapping[str, Any]:
     key = "configuration.event.poller.configuration"
     try:
         found = orjson.loads(text) if text and text.strip() else {}
+        storable.check(found)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"{key}: not valid JSON: {error}") from None
+    except BadRequest as error:
+        raise BadRequest(f"{key}: {error.message}") from None
     if not isinstance(found, dict):
         raise BadRequest(f"{key}: must be an object of resources")
     return found
@@ -193,4 +223,4 @@ def _resource(key: str, name: str, resource: Any) -> Resource:
     if polled.is_stream(resource.get("url")):
         return Resource(size)
     polled.parse(label, resource)
-    return Resource(size, resource)
+    return Resource(size, polled.known(resource))

@@ -18,6 +18,9 @@ from app.wire import notifications
 EVENTS_PER_NOTIFICATION = {Via.POLLING: 10, Via.WEBHOOK: 20, Via.GATEWAY: 10}
 """Cloud Elements' limits."""
 
+RAW_ROWS, RAW_BYTES = 100, 256 * 1024
+"""Of polled rows in one page: every notification repeats all rows of its page."""
+
 
 @dataclass(frozen=True)
 class Recipient:
@@ -82,8 +85,7 @@ def pack(
     """Numbers changes from `last` on and cuts them into pages, and these into notifications. Each row is
     serialised once, for its event and for the bodies. Pure but for ids."""
     package, size = Package(), EVENTS_PER_NOTIFICATION[origin.via]
-    for page in _cut(changes, origin.page_size):
-        texts = [rows.text(change) for change in page]
+    for page, texts in _cut(changes, min(origin.page_size, RAW_ROWS)):
         raw = origin.raw if origin.via is Via.WEBHOOK else {origin.resource: notifications.listed(texts)}
         for start in range(0, len(page), size):
             part = slice(start, start + size)
@@ -132,9 +134,19 @@ def _notification(
     )
 
 
-def _cut(changes: Sequence[Change], size: int) -> Iterator[Sequence[Change]]:
-    for start in range(0, len(changes), size):
-        yield changes[start : start + size]
+def _cut(changes: Sequence[Change], size: int) -> Iterator[tuple[list[Change], list[bytes]]]:
+    """Pages with their rows as texts; the row that is larger than a page is one by itself."""
+    page, texts, length = list[Change](), list[bytes](), 0
+    for change in changes:
+        text = rows.text(change)
+        if page and (len(page) == size or length + len(text) > RAW_BYTES):
+            yield page, texts
+            page, texts, length = [], [], 0
+        page.append(change)
+        texts.append(text)
+        length += len(text)
+    if page:
+        yield page, texts
 
 
 def _events(

@@ -33,6 +33,16 @@ from app.wire.instances import ExportedInstance
 
 _POLLERS = "event.poller.configuration"
 _LEGACY_POLLERS = "event.poller.urls"
+_OPTIONAL: Mapping[tuple[str, ...], str] = {
+    (_POLLERS, _LEGACY_POLLERS): "the account's events are polled instead",
+    ("event.notification.callback.headers",): "its callback is called without these headers",
+    (
+        "event.notification.basic.username",
+        "event.notification.basic.password",
+    ): "its callback is called without Basic auth",
+}
+"""What an instance can do without where its values are of a form that is not known here; and what is done
+then."""
 
 log = logging.getLogger(__name__)
 
@@ -178,7 +188,7 @@ def _draft(runtime: Runtime, provider: Provider, body: ExportedInstance) -> _Dra
         for key, value in wire.texts(body.configuration).items()
         if not (value == configuration.MASK and configuration.is_secret(key))
     }
-    values, notes = _with_pollers(runtime, values)
+    values, notes = _with_events(runtime, values)
     values, more = _with_vendor_type(runtime, provider, values)
     notes += more
     instances.check_configuration(runtime, provider, values, tolerated=_required(provider))
@@ -204,25 +214,36 @@ def _required(provider: Provider) -> set[str]:
     return {item.key for item in configuration.fields(provider) if item.required}
 
 
-def _with_pollers(
+def _with_events(
     runtime: Runtime, values: Mapping[str, str | None]
 ) -> tuple[dict[str, str | None], list[str]]:
-    """The configuration with a poller configuration that this gateway can use. What it cannot use is kept
-    beside it, and the account's own stream of events is polled instead."""
+    """The configuration with `event.` keys that this gateway can use. What it cannot use, and an instance can
+    do without, is kept beside it."""
     found, notes = dict(values), []
     legacy = found.get(_LEGACY_POLLERS)
     if legacy and not found.get(_POLLERS):
         found[_POLLERS] = orjson.dumps(resources.legacy(legacy)).decode()
-    try:
-        event_settings.read(found, runtime.settings)
-    except BadRequest as error:
-        if _POLLERS not in error.message:
-            raise
-        for key in (_POLLERS, _LEGACY_POLLERS):
-            if key in found:
-                found[f"imported.{key}"] = found.pop(key)
-        notes.append(f"{error.message}; the account's events are polled instead")
-    return found, notes
+    while True:
+        try:
+            event_settings.read(found, runtime.settings)
+        except BadRequest as error:
+            keys = _refused(found, error)
+            if not keys:
+                raise
+            found = {f"imported.{key}" if key in keys else key: value for key, value in found.items()}
+            notes.append(f"{error.message}; {_OPTIONAL[keys]}")
+        else:
+            return found, notes
+
+
+def _refused(values: Mapping[str, str | None], error: BadRequest) -> tuple[str, ...]:
+    """The keys that an error is about, together with those that mean nothing without them; none where the
+    instance cannot do without."""
+    for keys in _OPTIONAL:
+        named = any(error.message.startswith(f"configuration.{key}") for key in keys)
+        if named and any(key in values for key in keys):
+            return keys
+    return ()
 
 
 def _with_vendor_type(

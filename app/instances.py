@@ -155,15 +155,18 @@ def check_configuration(
     *,
     missing: Sequence[str] = (),
     tolerated: Collection[str] = (),
+    events: bool = True,
 ) -> None:
     """Raises BadRequest that names the missing keys at once, but for the tolerated ones, or the first value
-    of a wrong form. What the operator's own app at the vendor stands in for is not missing."""
+    of a wrong form; with `events`, for a way to be told of changes that cannot work, too. What the operator's
+    own app at the vendor stands in for is not missing."""
     optional, app = set(tolerated), runtime.settings.oauth_apps.get(provider.key)
     if app and not values.get("oauth.api.key"):
         optional |= {"oauth.api.key", "oauth.api.secret"}
         optional |= {"oauth.callback.url"} if app.callback_url else set()
     configuration.check(provider, values, optional=optional, missing=missing)
-    event_settings.check_vendor_type(provider, values, runtime.settings)
+    if events:
+        event_settings.check_vendor_type(provider, values, runtime.settings)
 
 
 async def exchange(

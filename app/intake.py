@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,6 +17,8 @@ from app.hubs.entries import object_key
 from app.store import events, outbox
 from app.store.tables import DeliveryObject, Instance, Subscription
 from app.wire import notifications
+
+_LONGEST_KEY = 200  # characters of a vendor's id of a change; PostgreSQL's index takes 2,704 bytes
 
 
 async def take_in(
@@ -28,6 +32,7 @@ async def take_in(
 ) -> int:
     """Stores the changes that are new with their notifications and deliveries, and answers how many they are.
     The caller's transaction is the step: with its cursor, if it has one."""
+    changes = [_keyed(change) for change in changes]
     owner = {"instance_id": instance.id, "account_id": instance.account_id}
     last = await events.last_sequence(connection, **owner)
     known = await events.known_keys(connection, instance.id, [item.event_id for item in changes])
@@ -36,14 +41,20 @@ async def take_in(
         return 0
     fresh = await memory.interpret(connection, instance, fresh, origin, now=now)
     topic = notifications.topic(instance)
-    found = await outbox.subscriptions_of(connection, instance.id, lock="share")
-    subscriptions = [item for item in found if item.topic == topic]
+    subscriptions = await outbox.subscriptions_of(connection, instance.id, topic=topic, lock="share")
     recipient = Recipient(instance, organization_id, subscriptions)
     package = pack(recipient, fresh, origin, last=last, now=now)
     await events.append(connection, package.events)
     objects = _objects(package, subscriptions)
     await outbox.append(connection, package.notifications, package.deliveries, objects, now=now)
     return len(fresh)
+
+
+def _keyed(change: Change) -> Change:
+    """The change with an id that an index takes: what is longer has its hash for it."""
+    if len(change.event_id) <= _LONGEST_KEY:
+        return change
+    return replace(change, event_id=hashlib.sha256(change.event_id.encode(errors="replace")).hexdigest())
 
 
 def _unseen(changes: Sequence[Change], known: set[str]) -> list[Change]:

@@ -34,12 +34,9 @@ class _Hold:
         self.lease = lease_of(poller)
         self.instance_id = poller.instance_id
         self.over = False
+        self.reads = False
         self._hinted = False
         self._wait: asyncio.Timeout | None = None
-
-    @property
-    def waits(self) -> bool:
-        return self._wait is not None
 
     def wake(self) -> None:
         """Ends the wait, or keeps the next one from beginning."""
@@ -55,6 +52,15 @@ class _Hold:
     def forget_hints(self) -> None:
         """Called before a reading, which finds what they were about."""
         self._hinted = False
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """While a page is read and stored nobody else gives the account back."""
+        self.reads = True
+        try:
+            yield
+        finally:
+            self.reads = False
 
     @contextmanager
     def waiting(self, until: float) -> Iterator[asyncio.Timeout]:
@@ -114,8 +120,8 @@ class ListenWorker:
             return await self._reader.attempt(poller, lambda account: self._listen(account, hold))
 
     async def keep(self) -> None:
-        """Prolongs what is held, some times in a lease, until the worker drains; then gives back at once what
-        waits. What is being read gives itself back."""
+        """Prolongs what is held, some times in a lease, until the worker drains; then gives back at once all
+        that waits, for the vendor or for its turn to be read. What is being read gives itself back."""
         part = self._runtime.settings.poll_lease.total_seconds() / _PARTS
         while not self._draining.is_set():
             try:
@@ -142,9 +148,9 @@ class ListenWorker:
             held[lease].end()
 
     async def _give_back(self) -> None:
-        waiting = [hold for hold in self._held.values() if hold.waits and not hold.over]
-        leases = [hold.lease for hold in waiting]
-        for hold in waiting:
+        resting = [hold for hold in self._held.values() if not hold.reads and not hold.over]
+        leases = [hold.lease for hold in resting]
+        for hold in resting:
             hold.end()
         if leases:
             async with self._runtime.database.write() as connection:
@@ -171,8 +177,10 @@ class ListenWorker:
         """False: whenever it is due again, it is found by looking."""
         if not isinstance(account.source, EventStream):
             raise NotSupported(f"The resource '{account.poller.resource}' cannot be waited for")
-        watch = _Watch(account.source.provider, until=0)
+        watch, cursor = _Watch(account.source.provider, until=0), account.poller.cursor
         while not hold.over and await self._read(account, hold):
+            if account.poller.cursor != cursor:
+                watch.vain, cursor = 0, account.poller.cursor
             if self._draining.is_set():
                 await self._reader.let_go(hold.lease, self._runtime.clock.now())
                 return False
@@ -185,15 +193,17 @@ class ListenWorker:
         return False
 
     async def _read(self, account: Account, hold: _Hold) -> bool:
-        """Reads all that there is. False when the lease was lost."""
+        """Reads all that there is, as long as the worker does not drain. False when the lease was lost."""
         hold.forget_hints()
         async with self._reading:
-            while True:
-                page = await self._reader.page(account)
-                if not await self._reader.store(account, page, due_at=None):
-                    return False
-                if not page.more or self._draining.is_set():
+            while not hold.over and not self._draining.is_set():
+                with hold.reading():
+                    page = await self._reader.page(account)
+                    if not await self._reader.store(account, page, due_at=None):
+                        return False
+                if not page.more:
                     return True
+        return not hold.over
 
     async def _await_news(self, poller: Poller, watch: _Watch, hold: _Hold) -> None:
         """Returns when the account is to be read: there are news or a hint, its interval has passed, or the

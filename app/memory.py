@@ -54,8 +54,7 @@ def _asked(changes: Iterable[Change]) -> tuple[set[str], set[str]]:
     paths: set[str] = set()
     moves: list[tuple[str, str]] = []
     for change in changes:
-        if not change.by_path:
-            keys.add(object_key(change.object_type, change.object_id))
+        keys.add(object_key(change.object_type, change.object_id))
         if change.path is None and change.parent_object_id is not None:
             keys.add(object_key("folder", change.parent_object_id))
         if change.by_path or (change.if_known and change.sequence is None):

@@ -7,26 +7,28 @@ import logging
 import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, islice
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import ceql, configuration, event_settings
+from app import ceql, configuration, event_settings, subscribing
 from app.ceql import Comparison, Condition
-from app.delivery.carried import Carried
 from app.errors import BadRequest, Conflict, NotFound
 from app.ids import LARGEST_ID, SLACK, first_id_at, new_id
 from app.runtime import Runtime
-from app.store import instances, notifications, outbox, wakeups
+from app.store import async_requests as requests
+from app.store import instances, notifications, wakeups
 from app.store.notifications import Subscribed
 from app.store.tables import Callback, Delivery, DeliveryStatus, Instance, Notification
-from app.wire import dates
+from app.wire import async_requests, dates
 from app.wire import notifications as wire
 
 MOST_TOPICS = 20  # in one list; each is a look-up of its own
-MOST_SUBSCRIPTIONS = 20  # of one instance, each of which multiplies its deliveries
 BATCH = 500  # deliveries in one transaction
 LOOKED_AT = 5_000  # deliveries that one page examines, at most
+LEAST = 20  # deliveries that are looked at as fast as none
+PAGE_BYTES = 16 * 1024 * 1024  # of bodies in one list
 _AT_ONCE = 200  # subscriptions that are read at once
 
 _TOPIC = re.compile(r"instance-(\d{1,18})-.+-(?:events|async)", re.ASCII)
@@ -52,21 +54,32 @@ class Sent:
 
 async def find(
     runtime: Runtime, account_id: int, topics: Sequence[str], *, below: int, limit: int
-) -> list[Notification]:
-    """At most `limit` notifications of these topics with an id below this one, the newest first. An unknown
-    topic has none. Raises BadRequest for too many topics."""
+) -> tuple[list[Notification], int | None]:
+    """At most `limit` notifications of these topics with an id below this one, the newest first, fewer if
+    their bodies are large; and below which id to go on, if there are more. An unknown topic has none. Raises
+    BadRequest for too many topics."""
     if len(topics) > MOST_TOPICS:
         raise BadRequest(f"topics[]: names over {MOST_TOPICS} topics")
-    known = {topic: instance_id for topic in topics if (instance_id := _instance_of(topic)) is not None}
     async with runtime.database.read() as connection:
         lists = [
             await notifications.find(
-                connection, account_id, instance_id, topic, below=below or LARGEST_ID, limit=limit
+                connection, item.id, topic, requests=of_requests, below=below or LARGEST_ID, limit=limit + 1
             )
-            for topic, instance_id in known.items()
+            for item in await notifications.reporters(connection, account_id, _instances_of(topics))
+            for topic, of_requests in ((wire.topic(item), False), (async_requests.topic(item), True))
+            if topic in topics
         ]
-    newest_first = heapq.merge(*lists, key=lambda item: item.id, reverse=True)
-    return [item for item, _ in zip(newest_first, range(limit), strict=False)]
+        newest = list(islice(heapq.merge(*lists, reverse=True), limit + 1))
+        chosen = _small_enough(newest[:limit])
+        found = await notifications.some(connection, chosen)
+    return found, chosen[-1] if len(chosen) < len(newest) else None
+
+
+def _small_enough(newest: Sequence[tuple[int, int]]) -> list[int]:
+    """The first of these ids, as far as the sizes beside them are read into memory; one in any case."""
+    sizes = accumulate(size for _, size in newest)
+    fitting = sum(size <= PAGE_BYTES for size in sizes)
+    return [found_id for found_id, _ in newest[: max(fitting, 1)]]
 
 
 async def get(runtime: Runtime, account_id: int, notification_id: int) -> Notification:
@@ -117,14 +130,17 @@ async def subscription(
 async def subscribe(
     runtime: Runtime, account_id: int, *, topic: str, url: str, signature_key: str | None
 ) -> Subscribed:
-    """Sends an instance's notifications to one more callback from now on. Raises BadRequest for a topic that
-    names no instance of the account, and for a URL that cannot be called."""
+    """Sends an instance's notifications to one more callback from now on; one that they go to already stays
+    the only one with its URL. Raises BadRequest for a topic that names no instance of the account, a URL that
+    cannot be called and a key that cannot sign, and Conflict for too many."""
     checked = event_settings.callback_url(url, name="config.url")
     if checked is None:
         raise BadRequest("config.url: is required")
+    _refuse_stars(checked, signature_key)
+    key = event_settings.signature_key(signature_key, name="config.signatureKey")
     async with runtime.database.write() as connection:
         instance = await _instance(connection, account_id, topic)
-        subscription_id = await _subscribe(connection, runtime, instance, checked, signature_key)
+        subscription_id = await subscribing.subscribe(connection, runtime, instance, checked, key)
     log.info("subscription made", extra={"subscription": subscription_id, "instance": instance.id})
     return await subscription(runtime, account_id, subscription_id)
 
@@ -133,8 +149,11 @@ async def unsubscribe(runtime: Runtime, account_id: int, subscription_id: int) -
     """Deletes a subscription with what it has not delivered; what it has delivered stays in the log. Raises
     NotFound as `subscription` does, and Conflict while an async request answers to it."""
     await subscription(runtime, account_id, subscription_id)
+    awaited = Conflict(f"The subscription {subscription_id} is told of an async request")
     async with runtime.database.write() as connection:
         await notifications.end(connection, subscription_id, now=runtime.clock.now())
+        if await requests.is_awaited(connection, subscription_id):
+            raise awaited
     dropped = BATCH
     while dropped == BATCH:
         async with runtime.database.write() as connection:
@@ -143,7 +162,7 @@ async def unsubscribe(runtime: Runtime, account_id: int, subscription_id: int) -
         while not await _remove(runtime, subscription_id):
             pass
     except IntegrityError:
-        raise Conflict(f"The subscription {subscription_id} is told of an async request") from None
+        raise awaited from None
     log.info("subscription deleted", extra={"subscription": subscription_id})
 
 
@@ -165,9 +184,9 @@ async def find_deliveries(
     where to go on, if there may be more."""
     found: list[Sent] = []
     looked_at = 0
-    async for part, place in _parts(runtime, account_id, condition, after):
+    async for part, place, read in _parts(runtime, account_id, condition, after):
         found += part
-        looked_at += BATCH
+        looked_at += max(read, LEAST)
         if len(found) > limit:
             last = found[limit - 1]
             return found[:limit], Place(last.subscribed.subscription.id, last.delivery.notification_id)
@@ -181,7 +200,7 @@ async def redeliver(runtime: Runtime, account_id: int, condition: Condition) -> 
     their subscriptions; answers how many. Unless the condition names a status, the queued ones are meant.
     Each batch is a transaction: who is interrupted asks again, and the rest is sent."""
     sent = 0
-    async for part, _ in _parts(runtime, account_id, condition, Place()):
+    async for part, *_ in _parts(runtime, account_id, condition, Place()):
         if not part:
             continue
         async with runtime.database.write() as connection:
@@ -191,16 +210,28 @@ async def redeliver(runtime: Runtime, account_id: int, condition: Condition) -> 
             sent += await notifications.redeliver(connection, subscription_id, chosen, now=now)
             await wakeups.notify(connection, Callback)
         runtime.wakeups.callbacks.set()
+    await _activate(runtime, account_id, condition)
     log.info("deliveries sent again", extra={"account": account_id, "deliveries": sent})
     return sent
 
 
+async def _activate(runtime: Runtime, account_id: int, condition: Condition) -> None:
+    """Activates what was given up and would be asked for whatever it had queued."""
+    async with runtime.database.read() as connection:
+        found = await notifications.given_up(connection, account_id)
+    for to in found:
+        if condition(_row(to) | {"status": str(DeliveryStatus.QUEUED)}):
+            async with runtime.database.write() as connection:
+                now = runtime.clock.now()
+                await notifications.redeliver(connection, to.subscription.id, [], now=now)
+
+
 async def _parts(
     runtime: Runtime, account_id: int, condition: Condition, start: Place
-) -> AsyncIterator[tuple[list[Sent], Place]]:
-    """What a condition is true of, in parts of one subscription, with the place behind each. What is stored
-    after the beginning is not looked at."""
-    low, high = _times(condition.needs)
+) -> AsyncIterator[tuple[list[Sent], Place, int]]:
+    """What a condition is true of, in parts of one subscription, with the place behind each, and how many
+    were read for it. What is stored after the beginning is not looked at."""
+    low, high = _bounds(condition.needs)
     read = notifications.queued if _only_queued(condition) else notifications.of_any_status
     async for to in _subscriptions(runtime, account_id, condition, start.subscription_id):
         here = start.notification_id if to.subscription.id == start.subscription_id else 0
@@ -209,7 +240,10 @@ async def _parts(
             async with runtime.database.read() as connection:
                 rows, behind = await read(connection, to.subscription, after=behind, until=high, limit=BATCH)
                 part = await _true(connection, condition, [Sent(row, to) for row in rows])
-            yield part, Place(to.subscription.id, high if behind is None else behind)
+            if behind is None:
+                yield part, Place(to.subscription.id + 1), len(rows)
+            else:
+                yield part, Place(to.subscription.id, behind), BATCH
 
 
 async def _subscriptions(
@@ -219,8 +253,8 @@ async def _subscriptions(
     after_id: int | None = max(first_id - 1, 0)
     while after_id is not None:
         async with runtime.database.read() as connection:
-            page = await notifications.subscriptions(
-                connection, account_id, after_id=after_id, limit=_AT_ONCE, living=False
+            page = await notifications.delivering(
+                connection, account_id, queued=_only_queued(condition), after_id=after_id, limit=_AT_ONCE
             )
         for item in page:
             if _can_have(condition, item):
@@ -229,7 +263,8 @@ async def _subscriptions(
 
 
 def _can_have(condition: Condition, to: Subscribed) -> bool:
-    return all(_asks_for(condition, key) in {None, str(value)} for key, value in _row(to).items())
+    asked = ((_asks_for(condition, key), value) for key, value in _row(to).items())
+    return all(wanted is None or ceql.equals(value, wanted) for wanted, value in asked)
 
 
 async def _true(connection: AsyncConnection, condition: Condition, sent: Sequence[Sent]) -> list[Sent]:
@@ -271,9 +306,9 @@ def _asks_for(condition: Condition, field: str) -> str | None:
     return values[0] if values else None
 
 
-def _times(needs: Sequence[Comparison]) -> tuple[int, int]:
-    """Between which ids the notifications lie that can have the wanted date; none is above what is drawn
-    now."""
+def _bounds(needs: Sequence[Comparison]) -> tuple[int, int]:
+    """Above which id, and up to which, the notifications lie that can have the wanted date or id; none is
+    above what is drawn now."""
     low, high = 0, new_id()
     for need in needs:
         moment = ceql.time_of(need.value) if need.field == "createdDate" else None
@@ -281,6 +316,11 @@ def _times(needs: Sequence[Comparison]) -> tuple[int, int]:
             low = max(low, first_id_at(moment) - SLACK)
         if moment and need.sign in {"=", "<", "<="}:
             high = min(high, first_id_at(moment) + SLACK)
+        wanted = ceql.number(need.value) if need.field == "notificationId" else None
+        if isinstance(wanted, int) and need.sign in {"=", ">", ">="}:
+            low = max(low, min(wanted, high) - 1)
+        if isinstance(wanted, int) and need.sign in {"=", "<", "<="}:
+            high = max(min(high, wanted), 0)
     return low, high
 
 
@@ -292,35 +332,23 @@ async def _instance(connection: AsyncConnection, account_id: int, topic: str) ->
     return found
 
 
-async def _subscribe(
-    connection: AsyncConnection, runtime: Runtime, instance: Instance, url: str, key: str | None
-) -> int:
-    """The instance is held, so that its last subscription cannot be written after its end."""
-    if not await instances.hold(connection, instance.id):
-        raise NotFound(f"No instance with the id {instance.id} found")
-    topic = wire.topic(instance)
-    found = await outbox.subscriptions_of(connection, instance.id)
-    if sum(item.topic == topic for item in found) >= MOST_SUBSCRIPTIONS:
-        raise Conflict(f"The instance {instance.id} has {MOST_SUBSCRIPTIONS} subscriptions already")
-    callback_id = await outbox.callback_id(connection, account_id=instance.account_id, url=url)
-    subscription_id = await outbox.subscribe(
-        connection,
-        account_id=instance.account_id,
-        instance_id=instance.id,
-        callback_id=callback_id,
-        topic=topic,
-        configured=False,
-        created_at=runtime.clock.now(),
-    )
-    if plain := Carried((key,) if key else ()).pack():
-        sealed = runtime.sealer.seal(plain, outbox.row_name(subscription_id))
-        await outbox.seal_subscription(connection, subscription_id, sealed)
-    return subscription_id
-
-
 async def _remove(runtime: Runtime, subscription_id: int) -> bool:
     async with runtime.database.write() as connection:
-        return await notifications.remove(connection, subscription_id, limit=BATCH)
+        return await notifications.remove(connection, subscription_id, limit=BATCH, now=runtime.clock.now())
+
+
+def _refuse_stars(url: str, signature_key: str | None) -> None:
+    """Raises BadRequest for what an answer shows instead of a secret: nobody means it."""
+    for name, covered in (
+        ("config.signatureKey", signature_key == configuration.MASK),
+        ("config.url", f":{configuration.MASK}@" in url),
+    ):
+        if covered:
+            raise BadRequest(f"{name}: is covered by stars; send the value itself")
+
+
+def _instances_of(topics: Sequence[str]) -> set[int]:
+    return {found for topic in topics if (found := _instance_of(topic)) is not None}
 
 
 def _instance_of(topic: str) -> int | None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -96,10 +96,12 @@ class Reader:
         False."""
         now = self._runtime.clock.now()
         async with self._runtime.database.write() as connection:
-            if not await self._move(connection, account, page, due_at=due_at, now=now):
+            found = await instances.for_worker(connection, account.instance.id)
+            if found is None or not await self._move(connection, account, page, due_at=due_at, now=now):
                 log.warning("poll lease lost", extra={"instance": account.instance.id})
                 return False
-            stored = await self._take_in(connection, account, page, now)
+            current = replace(account, instance=found[0])  # what is waited for was opened days ago
+            stored = await self._take_in(connection, current, page, now)
         if stored:
             self._runtime.wakeups.callbacks.set()
             log.info("events stored", extra={"instance": account.instance.id, "events": stored})

@@ -70,7 +70,16 @@ class Recollection:
             found = self._found(change.object_type, path, living=fresh)
             if found is not None:
                 return replace(change, object_id=found.object_id)
+        if fresh and self._has_moved_away(change):
+            return replace(change, object_id=f"{change.object_id}#{change.event_id}")
         return change
+
+    def _has_moved_away(self, change: Change) -> bool:
+        """Whether the id that this path would be belongs to what was here once and is elsewhere now."""
+        known = self._objects.get(object_key(change.object_type, change.object_id))
+        if known is None or known.path is None or change.path is None:
+            return False
+        return folded(known.path) != folded(change.path)
 
     def _typed(self, change: Change, known: Known | None) -> Change:
         if change.if_known is None:
@@ -206,7 +215,7 @@ def _is_late(change: Change, known: Known) -> bool:
     """Whether more recent things are known of the object: by its number, or by the time of its deletion."""
     if change.sequence is not None and known.sequence is not None and change.sequence < known.sequence:
         return True
-    return known.deleted_at is not None and change.date < known.deleted_at - _MILLISECOND
+    return known.deleted_at is not None and known.deleted_at - change.date > _MILLISECOND
 
 
 def _revives(change: Change, known: Known) -> bool:

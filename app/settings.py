@@ -218,7 +218,7 @@ class Settings(BaseSettings):
     callback_allowed_networks: list[IPv4Network | IPv6Network] = Field(
         [],
         description="Networks that are not public and that callbacks may nevertheless live in, as JSON: "
-        '`["10.0.0.0/8"]`.',
+        '`["10.0.0.0/8"]`. Whoever may name a callback is shown the first 500 characters of what it answers.',
     )
 
     # Retention

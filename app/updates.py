@@ -19,8 +19,8 @@ from app.errors import BadRequest, Conflict, NotFound, VendorError
 from app.event_settings import EventSettings
 from app.instances import Connected
 from app.runtime import Runtime
-from app.store import events, pollers, vendor_webhooks, wakeups
 from app.store import instances as rows
+from app.store import pollers, vendor_webhooks, wakeups
 from app.store.engine import is_lost_race
 from app.store.tables import ExternalAuthentication, Instance, VendorWebhook
 from app.upstream.oauth import Tokens
@@ -53,17 +53,25 @@ class _Overtaken(Exception):
 
 @dataclass(frozen=True)
 class _Plan:
-    """What an update makes of an instance as it was found."""
+    """What an update makes of an instance as it was found. What is wanted of its events is None where older
+    versions have stored what nobody can read: it then goes on as it did, or ends."""
 
     values: Mapping[str, str | None]
-    wanted: EventSettings
-    wanted_before: EventSettings
+    wanted: EventSettings | None
+    wanted_before: EventSettings | None
+    names_notifications: bool
     new_grant: bool
     moved: bool
+    other_stream: bool
 
     def needs_cursor(self, found: Connected) -> bool:
-        known = {poller.resource for poller in found.pollers}
-        return self.wanted.enabled and (self.moved or not self.wanted.resources.keys() <= known)
+        """Whether the vendor's stream is to be read, and nobody stands in it yet."""
+        if self.wanted is None or not self.wanted.enabled:
+            return False
+        if all(resource.reading is not None for resource in self.wanted.resources.values()):
+            return False
+        stands = any(poller.reading is None for poller in found.pollers)
+        return self.moved or self.other_stream or not stands
 
 
 async def update(runtime: Runtime, account_id: int, instance_id: int, wish: Update) -> Connected:
@@ -135,19 +143,40 @@ def _plan(runtime: Runtime, found: Connected, wish: Update) -> _Plan:
         new = _without_tokens(new)
     new_grant = wish.has_code or configuration.has_grant(new)
     values = {**(_without_tokens(before) if new_grant else before), **new}  # of an old grant nothing stays
-    instances.check_configuration(
-        runtime, found.provider, values, tolerated=() if new_grant else _unset(found, before)
-    )
+    tolerated = () if new_grant else _unset(found, before)
+    instances.check_configuration(runtime, found.provider, values, tolerated=tolerated, events=False)
     moved = _is_elsewhere(runtime, found, before, values)
     if moved and not new_grant:
         raise BadRequest("configuration: the account is at another place then; send a providerData.code too")
     return _Plan(
         values=values,
-        wanted=event_settings.read(values, runtime.settings),
-        wanted_before=event_settings.read(before, runtime.settings),
+        wanted=_wanted(runtime, found, values, strict=moved or _concerns_events(found, new)),
+        wanted_before=_wanted(runtime, found, before, strict=False),
+        names_notifications=any(key.startswith("event.notification.") for key in given),
         new_grant=new_grant,
         moved=moved,
+        other_stream=found.provider.stream(before) != found.provider.stream(values),
     )
+
+
+def _wanted(
+    runtime: Runtime, found: Connected, values: Mapping[str, str | None], *, strict: bool
+) -> EventSettings | None:
+    """What is wanted of an instance's events. Raises BadRequest for what cannot be, if that is `strict`."""
+    try:
+        event_settings.check_vendor_type(found.provider, values, runtime.settings)
+        return event_settings.read(values, runtime.settings)
+    except BadRequest:
+        if strict:
+            raise
+        return None
+
+
+def _concerns_events(found: Connected, new: Mapping[str, str | None]) -> bool:
+    """Whether new values say more of events than that there are to be none."""
+    own = {item.key for item in found.provider.fields}
+    harmless = set() if event_settings.enabled(new) else {event_settings.ENABLED}
+    return any(key in own or key.startswith("event.") for key in new.keys() - harmless)
 
 
 def _without_tokens(values: Mapping[str, str | None]) -> dict[str, str | None]:
@@ -189,8 +218,8 @@ async def _end_of_stream(
             return None
     if plan.new_grant or not found.instance.valid or not configuration.has_grant(found.secrets.values):
         return None
-    provider = documents.bind(runtime, found.instance, budget=runtime.settings.vendor_budget)
-    return await watching.end_of_stream(provider)
+    way = documents.way(runtime, found.instance, found.provider, budget=runtime.settings.vendor_budget)
+    return await watching.end_of_stream(found.provider(way, dict(plan.values)))
 
 
 async def _write(
@@ -214,15 +243,39 @@ async def _write(
             raise _Overtaken
         if secrets != found.secrets:
             await _save(connection, runtime, found.instance.id, secrets, now)
-        if plan.moved:
-            await events.rename_keys(connection, found.instance.id, prefix=f"until {now:%FT%TZ}: ")
-        own = (item.key for item in found.provider.fields)  # which stream is read may be among them
-        changed_stream = any(plain.get(key) != found.instance.configuration.get(key) for key in own)
-        if plan.new_grant or changed_stream or plan.wanted != plan.wanted_before:
-            instance = Instance(**(found.instance.model_dump() | changed))
-            await watching.watch(
-                connection, runtime, instance, plan.wanted, cursor=cursor, now=now, restart=plan.moved
-            )
+        await _watch(connection, runtime, found, changed, plan, cursor, now)
+
+
+async def _watch(
+    connection: AsyncConnection,
+    runtime: Runtime,
+    found: Connected,
+    changed: dict[str, Any],
+    plan: _Plan,
+    cursor: str | None,
+    now: datetime,
+) -> None:
+    instance = Instance(**(found.instance.model_dump() | changed))
+    if plan.wanted is None:
+        enabled = event_settings.enabled(plan.values)
+        if plan.new_grant or not enabled:
+            await watching.watch_as_before(connection, instance, enabled=enabled, now=now)
+        return
+    own = (item.key for item in found.provider.fields)  # which stream is read may be among them
+    before, after = found.instance.configuration, instance.configuration
+    changed_stream = any(before.get(key) != after.get(key) for key in own)
+    asked = plan.names_notifications or plan.wanted != plan.wanted_before
+    if plan.new_grant or changed_stream or asked:
+        await watching.watch(
+            connection,
+            runtime,
+            instance,
+            plan.wanted,
+            cursor=cursor,
+            now=now,
+            moved=plan.moved,
+            other_stream=plan.other_stream,
+        )
 
 
 async def _save(

@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import intake, vendor_webhooks
-from app.errors import NotFound, Unauthorized
+from app.errors import BadRequest, Unauthorized
 from app.events import EVENTS_PER_NOTIFICATION, Origin
 from app.hubs.documents import Announcement, Call, Power
 from app.ids import LARGEST_ID
@@ -41,22 +41,38 @@ class _Addressed:
 async def receive(runtime: Runtime, provider: Provider, call: Call) -> None:
     """Takes in what a vendor says, for every instance that the call is for; it is stored when this returns.
 
-    Raises NotFound where no instance of the element expects this call, Unauthorized where the vendor did not
-    make it, and BadRequest for a body that makes no sense. A call of the oldest form, which can name a user
-    and prove nothing, tells of no change; it wakes the pollers.
+    Raises Unauthorized where no instance of the element expects this call or the vendor did not make it, and
+    BadRequest for a body that makes no sense, which wakes the pollers. So does a call of the oldest form,
+    which can name a user and prove nothing: it tells of no change, and is never refused.
     """
     addressed = await _addressed(runtime, provider, call)
-    found = [(item, _is_genuine(runtime, provider, call, item)) for item in addressed.called]
-    refused = [item for item, genuine in found if not genuine]
-    for item in refused:
-        await _refuse(runtime, item, hint=addressed.loosely)
-    if refused and not addressed.loosely:
-        raise Unauthorized("This call cannot be verified")
-    if len(refused) < len(found):
+    genuine: list[Called] = []
+    refused: list[Called] = []
+    for item in addressed.called:
+        (genuine if _is_genuine(runtime, provider, call, item) else refused).append(item)
+        if refused and not addressed.loosely:
+            break
+    if refused:
+        await _refuse(runtime, refused, hint=addressed.loosely)
+        if not addressed.loosely:
+            raise _nobody()
+    if genuine:
+        await _hear(runtime, provider, call, genuine)
+
+
+async def _hear(runtime: Runtime, provider: Provider, call: Call, genuine: Sequence[Called]) -> None:
+    """Takes in what the vendor has said. Raises BadRequest where that cannot be read, and only then: the
+    pollers find it."""
+    unreadable: BadRequest | None = None
+    try:
         said = provider.announced(call)
-        for item, genuine in found:
-            if genuine:
-                await _take_in(runtime, item, said)
+    except BadRequest as error:
+        unreadable = error
+        said = Announcement([], None, note=f"a call of the vendor could not be read: {error.message}")
+    for item in genuine:
+        await _take_in(runtime, item, said)
+    if unreadable is not None:
+        raise unreadable
 
 
 async def _addressed(runtime: Runtime, provider: Provider, call: Call) -> _Addressed:
@@ -71,7 +87,7 @@ async def _addressed(runtime: Runtime, provider: Provider, call: Call) -> _Addre
             owned = []
         found = await rows.called(connection, provider.key, owned if ids is None else ids)
     called = [item for item in found if vendor_webhooks.is_wanted(item.instance)]
-    if not called or (ids is not None and len(called) < len(ids)):
+    if (ids is None and owner is None) or (ids is not None and len(called) < len(ids)):
         raise _nobody()
     return _Addressed(called, loosely=ids is None)
 
@@ -90,9 +106,9 @@ def _named(call: Call) -> list[int] | None:
     return ids
 
 
-def _nobody() -> NotFound:
+def _nobody() -> Unauthorized:
     """The same for whatever is missing or wrong: who is not the vendor learns nothing from it."""
-    return NotFound("No instance found")
+    return Unauthorized("This call cannot be verified")
 
 
 def _is_genuine(runtime: Runtime, provider: Provider, call: Call, item: Called) -> bool:
@@ -101,22 +117,31 @@ def _is_genuine(runtime: Runtime, provider: Provider, call: Call, item: Called) 
     return provider.is_genuine(call, secret, values)
 
 
-async def _refuse(runtime: Runtime, item: Called, *, hint: bool) -> None:
+async def _refuse(runtime: Runtime, refused: Sequence[Called], *, hint: bool) -> None:
+    """One transaction, however many the call names; and one line of the log per minute, lest strangers fill
+    it."""
     now = runtime.clock.now()
+    ids = [item.webhook.id for item in refused]
     async with runtime.database.write() as connection:
-        hinted = hint and await _hint(connection, runtime, item.webhook, now)
-        await rows.count_refused(connection, item.webhook.id, now=now, hinted=hinted)
-    if hinted:
-        runtime.wakeups.hint(item.instance.id)
-    log.warning("vendor call refused", extra={"instance": item.instance.id, "hint": hinted})
+        hinted = await _hint(connection, runtime, ids, now) if hint else {}
+        await rows.count_refused(connection, ids, now=now, hinted=list(hinted))
+    for instance_id in hinted.values():
+        runtime.wakeups.hint(instance_id)
+    for item in refused:
+        if _minute(item.webhook.refused_at) != _minute(now):
+            log.warning("vendor call refused", extra={"instance": item.instance.id, "hint": hint})
+
+
+def _minute(moment: datetime | None) -> datetime | None:
+    return moment and moment.replace(second=0, microsecond=0)
 
 
 async def _take_in(runtime: Runtime, item: Called, said: Announcement) -> None:
     """The transaction of a call: its count, its changes with their notifications and deliveries, and the hint
     that lets the pollers find what the vendor did not say."""
-    now = runtime.clock.now()
+    now, said = runtime.clock.now(), _for(item, said)
     async with runtime.database.write() as connection:
-        hinted = await _hint(connection, runtime, item.webhook, now)
+        hinted = bool(await _hint(connection, runtime, [item.webhook.id], now))
         if not await rows.count_received(connection, item.webhook.id, now=now, hinted=hinted):
             raise _nobody()
         if said.note or said.ended:
@@ -126,6 +151,13 @@ async def _take_in(runtime: Runtime, item: Called, said: Announcement) -> None:
         stored = await _store(connection, item, said, now)
     _wake(runtime, item.instance.id, hinted=hinted, stored=stored, ended=said.ended)
     log.info("vendor call taken in", extra={"instance": item.instance.id, "events": stored})
+
+
+def _for(item: Called, said: Announcement) -> Announcement:
+    """What a call says to an instance. One that was made for another webhook, as far as its vendor tells,
+    was made for another instance, or for what is not wanted any more: it is a hint and nothing else."""
+    hooks = item.webhook.hooks
+    return said if said.hook is None or not hooks or said.hook in hooks else Announcement([], None)
 
 
 async def _store(connection: AsyncConnection, item: Called, said: Announcement, now: datetime) -> int:
@@ -139,15 +171,18 @@ async def _store(connection: AsyncConnection, item: Called, said: Announcement, 
     )
 
 
-async def _hint(connection: AsyncConnection, runtime: Runtime, webhook: VendorWebhook, now: datetime) -> bool:
-    """Wakes the pollers of an instance, unless a call has done so just now."""
-    pause = runtime.settings.poll_interval_floor
-    last = await rows.last_hint(connection, webhook.id)
-    if last is not None and now - last < pause:
-        return False
-    await pollers.hint(connection, webhook.instance_id, now=now)
-    await wakeups.notify(connection, Poller)
-    return True
+async def _hint(
+    connection: AsyncConnection, runtime: Runtime, webhook_ids: Sequence[int], now: datetime
+) -> dict[int, int]:
+    """Wakes the pollers of the instances of these webhooks, unless a call has done so just now. Answers
+    those woken, by their webhooks."""
+    since = now - runtime.settings.poll_interval_floor
+    found = await rows.unhinted(connection, webhook_ids, since=since)
+    for instance_id in found.values():
+        await pollers.hint(connection, instance_id, now=now)
+    if found:
+        await wakeups.notify(connection, Poller)
+    return found
 
 
 def _wake(runtime: Runtime, instance_id: int, *, hinted: bool, stored: int, ended: bool) -> None:

@@ -117,7 +117,7 @@ class WebhookWorker:
         if base is None or key is None:
             raise GatewayError("GATEWAY_PUBLIC_URL is not set; the vendor cannot reach this gateway")
         hooks = await self._asked(provider.subscribe(url(base, instance), key, row.hooks))
-        owner = row.owner or await self._owner(provider)
+        owner = await self._owner(provider) or row.owner
         now = self._runtime.clock.now()
         async with self._runtime.database.write() as connection:
             await vendor_webhooks.keep(
@@ -132,7 +132,8 @@ class WebhookWorker:
             log.info("vendor webhook made", extra={"instance": instance.id, "hooks": len(hooks.ids)})
 
     async def _owner(self, provider: DocumentsProvider) -> str | None:
-        """Who the account's user is, for a vendor that has calls which say no more. Not worth a failure."""
+        """Who the account's user is, for a vendor that has calls which say no more. The vendor's word counts
+        before a configuration that may name anybody. Not worth a failure."""
         if Power.ME not in provider.powers or OWNER_KEY not in {field.key for field in provider.fields}:
             return None
         try:

@@ -4,6 +4,7 @@ go to."""
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -13,12 +14,11 @@ from app.event_settings import EventSettings
 from app.hubs.documents import NEWEST, DocumentsProvider, Power
 from app.polling import reading
 from app.runtime import Runtime
-from app.store import outbox, pollers, vendor_webhooks, wakeups
-from app.store.tables import Instance, Poller, Subscription, VendorWebhook
+from app.store import events, known_objects, outbox, pollers, vendor_webhooks, wakeups
+from app.store.tables import NO_CALLBACK, Instance, Poller, Subscription, VendorWebhook
 from app.wire import notifications
 
 LONGEST_OWNER = 200  # characters of a vendor's id of its user; it is in an index
-NO_CALLBACK = "the instance has no callback URL"
 
 
 async def end_of_stream(provider: DocumentsProvider) -> str:
@@ -34,40 +34,71 @@ async def watch(
     *,
     cursor: str | None,
     now: datetime,
-    restart: bool = False,
+    moved: bool = False,
+    other_stream: bool = False,
 ) -> None:
     """Brings pollers and subscription to what the instance's configuration asks for, from whatever they are.
 
-    New resources begin at `cursor`, or where the first poll finds the end of the stream; those that are
-    polled already go on at once where they stand, unless they are to `restart` as well. A disabled instance,
-    and one that the vendor does not let in, rests in its place.
+    What is polled already goes on at once where it stands, and so does the vendor's stream under another
+    name. New resources begin now: a stream at `cursor`, or where the first poll finds its end. `other_stream`
+    says that the positions in the one before mean nothing in this one; `moved` that the account is at another
+    place of the vendor, where nothing means what it did. A disabled instance, and one that the vendor does
+    not let in, rests in its place.
     """
     resources = wanted.resources if wanted.enabled else {}
-    known = (await pollers.of_instances(connection, [instance.id])).get(instance.id, [])
+    known = {poller.resource: poller for poller in await pollers.hold(connection, instance.id)}
     await pollers.remove(connection, instance.id, keep=resources.keys())
+    place = None if moved or other_stream else _place(known.values())
+    starts = {True: place or cursor or NEWEST, False: reading.position(now)}
     due_at = now if instance.valid and not instance.disabled else None
     waits = _waits(runtime, instance, wanted)
-    before = {poller.resource: poller.reading is None for poller in known}
     for resource, settings in resources.items():
-        is_stream = settings.reading is None
-        start = {"cursor": cursor or NEWEST if is_stream else reading.position(now)}
-        how = {
+        is_stream, before = settings.reading is None, known.get(resource)
+        start = {"cursor": starts[is_stream]}
+        how: dict[str, Any] = {
             "page_size": settings.page_size,
             "reading": settings.reading,
             "interval_seconds": wanted.interval.total_seconds(),
             "due_at": due_at,
             "waits": waits and is_stream,
         }
-        if resource in before:
-            place = start if restart or before[resource] is not is_stream else {}
-            await pollers.configure(connection, instance.id, resource, **how, **place)
-        else:
-            new: dict[str, Any] = (
-                {"account_id": instance.account_id, "instance_id": instance.id} | how | start
-            )
-            await pollers.create(connection, resource=resource, **new)
-    await _let_vendor_call(connection, runtime, instance, wanted, now, restart=restart)
+        if before is None:
+            how |= {"account_id": instance.account_id, "instance_id": instance.id, "resource": resource}
+            await pollers.create(connection, **(how | start))
+            continue
+        anew = moved or (other_stream and is_stream) or (before.reading is None) is not is_stream
+        await pollers.configure(connection, instance.id, resource, **how, **(start if anew else {}))
+    await _let_vendor_call(connection, runtime, instance, wanted, now, moved=moved)
+    if moved:
+        await _set_apart(connection, instance, now)
     await _subscribe(connection, runtime, instance, wanted, now)
+    await wakeups.notify(connection, Poller)
+
+
+def _place(known: Iterable[Poller]) -> str | None:
+    """Where an instance stands in its vendor's stream: what is read twice is known by its keys."""
+    streams = [poller for poller in known if poller.reading is None and poller.cursor != NEWEST]
+    streams.sort(key=lambda poller: poller.polled_at.timestamp() if poller.polled_at else 0)
+    return streams[0].cursor if streams else None
+
+
+async def _set_apart(connection: AsyncConnection, instance: Instance, now: datetime) -> None:
+    """What is stored stays as it was at another place; what comes in just now, by a poll that had begun
+    there, is waited for."""
+    await events.last_sequence(connection, instance_id=instance.id, account_id=instance.account_id)
+    await events.rename_keys(connection, instance.id, prefix=f"until {now:%FT%TZ}: ")
+    await known_objects.forget(connection, instance.id)
+
+
+async def watch_as_before(
+    connection: AsyncConnection, instance: Instance, *, enabled: bool, now: datetime
+) -> None:
+    """Lets an instance whose configuration cannot be read go on as it did, or end. Its subscription stays."""
+    if not enabled:
+        await pollers.remove(connection, instance.id, keep=())
+    elif instance.valid and not instance.disabled:
+        await pollers.resume(connection, instance.id, now=now)
+    await vendor_webhooks.make_due(connection, instance.id, now=now)
     await wakeups.notify(connection, Poller)
 
 
@@ -86,10 +117,10 @@ async def _let_vendor_call(
     wanted: EventSettings,
     now: datetime,
     *,
-    restart: bool,
+    moved: bool,
 ) -> None:
-    """Has the vendor's webhooks made, renewed or ended by whoever looks after them. A `restart` is at another
-    place of the vendor: what was made before may not call for the instance any more."""
+    """Has the vendor's webhooks made, renewed or ended by whoever looks after them. Where the account has
+    `moved`, what was made before may not call for the instance any more."""
     if wanted.webhooks:
         owner = instance.configuration.get("oauth.user.id") or None
         made = await vendor_webhooks.order(
@@ -99,7 +130,7 @@ async def _let_vendor_call(
             owner=owner if owner and len(owner) <= LONGEST_OWNER else None,
             now=now,
         )
-        if made.sealed is None or restart:
+        if made.sealed is None or moved:
             name, secret = vendor_webhooks.row_name(made.id), secrets.token_urlsafe(32)
             sealed = runtime.sealer.seal(secret.encode(), name)
             await vendor_webhooks.begin_anew(connection, made.id, sealed=sealed)
@@ -112,28 +143,45 @@ async def _let_vendor_call(
 async def _subscribe(
     connection: AsyncConnection, runtime: Runtime, instance: Instance, wanted: EventSettings, now: datetime
 ) -> None:
+    topic = notifications.topic(instance)
     found = await outbox.subscriptions_of(connection, instance.id, lock="update")
-    subscriptions = [item for item in found if item.configured]
+    found = [item for item in found if item.configured or item.topic == topic]
+    callback_ids = {item.callback_id for item in found}
+    configured = [item for item in found if item.configured]
     if wanted.callback_url is None:
-        for subscription in subscriptions:
+        await outbox.hold_callbacks(connection, callback_ids)
+        for subscription in configured:
             await outbox.deactivate(connection, subscription, NO_CALLBACK, now=now)
-        return
-    callback_id = await outbox.callback_id(
-        connection, account_id=instance.account_id, url=wanted.callback_url
-    )
-    for subscription in subscriptions:
-        await _redirect(connection, runtime, subscription, callback_id, wanted, now)
-    if not subscriptions and wanted.enabled:
-        subscription_id = await outbox.subscribe(
-            connection,
-            account_id=instance.account_id,
-            instance_id=instance.id,
-            callback_id=callback_id,
-            topic=notifications.topic(instance),
-            ordered=wanted.ordered,
-            created_at=now,
+    else:
+        callback_id = await outbox.callback_id(
+            connection, account_id=instance.account_id, url=wanted.callback_url, beside=callback_ids
         )
-        await _sign(connection, runtime, subscription_id, wanted)
+        for subscription in configured:
+            await _redirect(connection, runtime, subscription, callback_id, wanted, now)
+        if not configured and wanted.enabled:
+            await _begin(connection, runtime, instance, callback_id, wanted, now)
+    for subscription in found:
+        await outbox.keep_order(connection, subscription, ordered=wanted.ordered, now=now)
+
+
+async def _begin(
+    connection: AsyncConnection,
+    runtime: Runtime,
+    instance: Instance,
+    callback_id: int,
+    wanted: EventSettings,
+    now: datetime,
+) -> None:
+    subscription_id = await outbox.subscribe(
+        connection,
+        account_id=instance.account_id,
+        instance_id=instance.id,
+        callback_id=callback_id,
+        topic=notifications.topic(instance),
+        ordered=wanted.ordered,
+        created_at=now,
+    )
+    await _sign(connection, runtime, subscription_id, wanted)
 
 
 async def _redirect(
@@ -149,7 +197,6 @@ async def _redirect(
     if subscription.callback_id != callback_id or subscription.inactive_reason == NO_CALLBACK:
         await outbox.move(connection, subscription, callback_id, now=now)
         runtime.wakeups.callbacks.set()
-    await outbox.keep_order(connection, subscription, ordered=wanted.ordered, now=now)
     await _sign(connection, runtime, subscription.id, wanted)
 
 

@@ -94,7 +94,8 @@ class Vendor:
             )
             for item in body.get("changes", [])
         ]
-        return Announcement(changes, body, ended=body.get("ended", False), note=body.get("note"))
+        more = {key: body[key] for key in ("ended", "note", "hook") if key in body}
+        return Announcement(changes, body, **more)
 
     def take_over(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Becomes what the gateway asks about Egnyte's webhooks."""

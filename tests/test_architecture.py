@@ -15,8 +15,8 @@ ROOT = Path(app.__file__).parent
 
 # A module may import from lower rows only. What is not named here belongs to the row of its folder.
 ROWS: tuple[tuple[str, ...], ...] = (
-    ("errors", "clock", "ids", "backoff", "logs", "http_client",
-     "setting_types", "tasks", "hints", "base64url"),
+    ("errors", "clock", "ids", "backoff", "logs", "http_client", "setting_types", "tasks", "hints",
+     "base64url"),
     ("settings", "sealing", "ceql", "delivery.signing", "upstream.content", "upstream.progress",
      "upstream.reading", "wire.dates", "wire.lenient", "wire.names", "wire.storable",
      "wire.authorization", "store.tables", "store.engine", "api.requests", "api.compression",
@@ -40,8 +40,8 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("intake",),
     ("credentials",),
     ("runtime",),
-    ("documents", "watching", "authentication", "organizations", "accounts", "users", "api.deps",
-     "delivery.settling", "wire.hubs", "wire.instances"),
+    ("documents", "subscribing", "watching", "authentication", "organizations", "accounts", "users",
+     "api.deps", "delivery.settling", "wire.hubs", "wire.instances"),
     ("vendor_webhooks", "delivery.dispatcher"),
     ("async_requests", "instances", "vendor_events", "event_log", "notifications", "poller", "retention",
      "consent", "links", "native", "api.answers", "api.targets"),

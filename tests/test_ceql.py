@@ -158,3 +158,19 @@ def test_like_agrees_with_a_slow_reference(text: str, pieces: list[str]) -> None
     pattern = "%".join(["", *pieces, ""])
     found = compile_where(f"name like '{pattern}'", {"name"})({"name": text})
     assert found is reference(text, [*pieces, ""])
+
+
+@pytest.mark.parametrize(
+    ("where", "matches"),
+    [
+        ("size = 2839477190262785", True),
+        ("size = '2839477190262784'", False),
+        ("size IN (2839477190262786, 1)", False),
+        ("size = 9223372036854775806", False),
+        ("size < 2839477190262786.0", True),
+        (f"size < {'9' * 300}", True),
+    ],
+)
+def test_ids_are_compared_to_their_last_digit(where: str, matches: bool) -> None:
+    assert compile_where(where, FIELDS)({"size": 2839477190262785}) is matches
+    assert compile_where("size = 9223372036854775806", FIELDS)({"size": 9223372036854775807}) is False

@@ -90,6 +90,20 @@ def test_pages_and_notifications_are_cut(
     assert len(ids) == len(set(ids))
 
 
+def test_the_rows_that_every_notification_repeats_are_bounded() -> None:
+    package = packed(250, page_size=1000)
+    messages = [json.loads(item.body)["message"] for item in package.notifications]
+    assert {len(message["raw"]["events"]) for message in messages} == {100, 50}
+    large = [
+        change(n, body={"id": n, "text": "x" * length}) for n, length in enumerate([100_000] * 7 + [400_000])
+    ]
+    origin = Origin(Via.POLLING, "events", 1000)
+    package = pack(Recipient(INSTANCE, 1, []), large, origin, last=0, now=NOW)
+    messages = [json.loads(item.body)["message"] for item in package.notifications]
+    assert [len(message["raw"]["events"]) for message in messages] == [2, 2, 2, 1, 1]
+    assert [event.sequence for event in package.events] == list(range(1, 9))
+
+
 def test_the_body_has_the_form_of_cloud_elements() -> None:
     package = packed(1)
     (event,), (notification,) = package.events, package.notifications

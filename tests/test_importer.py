@@ -250,6 +250,28 @@ async def test_a_poller_that_is_not_known_here_is_kept_and_the_events_are_polled
     assert [poller["resource"] for poller in made["pollers"]] == ["events"]
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("event.notification.callback.headers", "abc"),
+        ("event.notification.basic.username", "a:b"),
+        ("event.notification.basic.password", "a\nb"),
+    ],
+)
+async def test_what_calls_cannot_carry_is_kept_beside_and_said(
+    gateway: Gateway, acme: Acme, key: str, value: str
+) -> None:
+    wrong = {"event.poller.urls": "", "event.poller.configuration": "[]", key: value}
+    (line,) = await take_over(gateway, exported(acme, configuration=wrong))
+    assert line.outcome is Outcome.CREATED
+    assert any(note.startswith(f"configuration.{key}: ") for note in line.notes)
+    assert len(line.notes) == 2  # the pollers were of no known form either
+    assert value not in str(line.notes)
+    (made,) = await listed(gateway)
+    assert f"imported.{key}" in made["configuration"]
+    assert made["configuration"][key] is None
+
+
 async def test_other_forms_of_an_export_are_understood(gateway: Gateway, acme: Acme) -> None:
     item = exported(acme, tags=[{"id": 1, "name": "old"}], element={"id": 4016}, disabled=True)
     values = item["configuration"]

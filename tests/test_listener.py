@@ -212,6 +212,16 @@ async def test_a_vendor_that_cries_wolf_is_asked_less_and_less(bench: Bench) -> 
     await bench.until_names("a.txt")
 
 
+async def test_an_account_with_much_news_is_read_as_fast_as_they_come(bench: Bench) -> None:
+    await bench.hold()
+    names = [f"{number}.txt" for number in range(7)]
+    began = time.monotonic()
+    for number, name in enumerate(names, start=1):
+        await asyncio.to_thread(bench.upload, name)
+        await bench.until_names(*names[:number])
+    assert time.monotonic() - began < 7
+
+
 @pytest.mark.parametrize("fault", ["403", "404"])
 @pytest.mark.parametrize("path", ["/2.0/events", "/subscribe"])
 async def test_a_vendor_that_refuses_to_be_waited_for_is_polled_by_interval(
@@ -385,6 +395,23 @@ async def test_a_draining_worker_gives_back_what_is_read_behind_the_page(bench: 
     assert await task is False
     assert (await bench.poller()).polled_at is not None
     assert len(await ListenWorker(bench.runtime, asyncio.Event()).claim(10)) == 1
+
+
+async def test_a_draining_worker_reads_none_of_those_whose_turn_has_not_come(bench: Bench) -> None:
+    bench.box.fault("slow", path="/2.0/events", seconds=0.3, times=None)
+    bench.worker._reading = asyncio.Semaphore(1)
+    await bench.gateway.connect("box", **EVENTS)
+    await bench.gateway.connect("box", **EVENTS)
+    claimed = await bench.worker.claim(10)
+    assert len(claimed) == 3
+    bench.tasks += [asyncio.create_task(bench.worker.run(poller)) for poller in claimed]
+    await asyncio.sleep(0.1)
+    bench.draining.set()
+    await bench.worker.keep()
+    assert [row.fence is None for row in await bench.rows(Poller)].count(True) == 2
+    assert await asyncio.gather(*bench.tasks) == [False] * 3
+    assert [row.polled_at is None for row in await bench.rows(Poller)].count(True) == 2
+    assert len(await ListenWorker(bench.runtime, asyncio.Event()).claim(10)) == 3
 
 
 async def test_a_worker_holds_delivers_and_drains(bench: Bench) -> None:

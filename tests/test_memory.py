@@ -87,6 +87,32 @@ def test_a_file_that_is_made_where_one_was_deleted_is_another_one() -> None:
     assert (found.object_id, found.event_type) == ("/a", "CREATED")
 
 
+def test_a_file_that_is_made_where_one_was_moved_away_is_another_one() -> None:
+    made = change(1, "create", "/a", "/a", by_path=True, if_known=VERSION)
+    moved = change(2, "move", "/b", "/b", previous_path="/a", by_path=True)
+    again = replace(made, event_id="3")
+    gone = [change(4, "delete", path, path, by_path=True, event_id=path) for path in ("/b", "/a")]
+    found = told(made, moved, again, *gone)
+    assert [item.object_id for item in found] == ["/a", "/a", "/a#3", "/a", "/a#3"]
+    assert found[2].event_type == "CREATED"
+    assert [item.object_id for item in told(made, moved, gone[0], again)] == ["/a", "/a", "/a", "/a#3"]
+
+
+@pytest.mark.parametrize(
+    "moment", [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)]
+)
+def test_dates_at_the_edges_of_the_calendar_are_dates(moment: datetime) -> None:
+    gone = change(1, "delete", "1", "/a", date=moment)
+    assert len(told(gone, change(2, "create", "1", "/a"), replace(gone, event_id="3"))) == 3
+
+
+def test_what_lies_below_a_folder_follows_it_in_any_spelling() -> None:
+    memory = Recollection([Known("file", "1", "/Straße/İx.txt", seen_at=NOW)], NOW)
+    memory.meaning(change(1, "move", "8", "/c", previous_path="/STRASSE", object_type="folder"))
+    memory.meaning(change(2, "move", "7", "/b", previous_path="/STRAßE", object_type="folder"))
+    assert {item.object_id: item.path for item in memory.touched()}["1"] == "/b/İx.txt"
+
+
 def test_what_the_vendor_leaves_out_is_as_it_was_known_last() -> None:
     made = change(1, "create", "1", "/a/x", parent_object_id="7")
     trashed = told(made, change(2, "trash", "1", event_type="DELETED"))[1]

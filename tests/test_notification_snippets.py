@@ -20,6 +20,7 @@ from app.delivery import signing
 PAGE = (Path(__file__).parent.parent / "docs" / "notifications.md").read_text()
 BODY = '{"id":"7","message":{"ü":"€"}}'.encode()
 FIRST, SECOND = "first key", "whsec_" + base64.b64encode(b"sixteen bytes!!!").decode()
+ODD = "whsec_YW=I"
 
 NODE = """
 const { body, calls } = JSON.parse(require("node:fs").readFileSync(0, "utf8"));
@@ -97,6 +98,15 @@ def cases() -> dict[str, tuple[Call, list[bool]]]:
             [True, False],
         ),
         "no time": (call(BODY, [FIRST], header={"webhook-timestamp": "soon"}), [True, False]),
+        **{
+            f"an odd time {sent[:9]}": (
+                call(BODY, [FIRST], header={"webhook-timestamp": sent}),
+                [True, False],
+            )
+            for sent in ("9" * 400, "9" * 5000, "\u0661", "-1", "1e3")
+        },
+        "a key that is no base64": (call(BODY, [ODD], keys=(ODD,)), [True, True]),
+        "another key that is no base64": (call(BODY, [ODD]), [False, False]),
         "another id": (call(BODY, [FIRST], header={"webhook-id": "msg_8"}), [True, False]),
     }
 

@@ -12,7 +12,7 @@ from acme import Acme
 from gateway import Gateway
 from sqlalchemy import select, update
 
-from app.poller import PollWorker
+from app.poller import Account, PollWorker, Reader
 from app.store.tables import Delivery, Event, Instance, Notification, Poller, Subscription, table
 
 EVENTS = {
@@ -180,6 +180,26 @@ async def test_a_dead_grant_stops_the_polling_and_says_so(bench: Bench, acme: Ac
     assert "invalid_grant" in (await bench.shown())["error"]
     assert not (await bench.rows(Instance))[0].valid
     assert await bench.poll(at_once=False) == []
+
+
+async def test_news_go_out_under_the_name_that_the_account_has_by_then(bench: Bench, acme: Acme) -> None:
+    acme.change("upload", "/Shared/a.txt", content="x")
+    async with bench.gateway.runtime.database.write() as connection:
+        await connection.execute(update(table(Poller)).values(due_at=datetime(2026, 1, 1, tzinfo=UTC)))
+    (claimed,) = await bench.worker.claim(10)
+
+    async def step(account: Account) -> bool:
+        path = f"/instances/{bench.instance['id']}"
+        body = {"name": "renamed", "tags": ["new"]}
+        answer = await bench.gateway.http.patch(path, headers=bench.gateway.platform, json=body)
+        assert answer.status_code == 200, answer.text
+        return await reader.store(account, await reader.page(account), due_at=datetime.now(UTC))
+
+    reader = Reader(bench.gateway.runtime)
+    assert await reader.attempt(claimed, step) is True
+    (sent,) = await bench.rows(Notification)
+    message = json.loads(sent.body)["message"]
+    assert (message["instanceName"], message["instanceTags"]) == ("renamed", ["new"])
 
 
 async def test_an_account_that_was_deleted_while_it_was_polled_stores_nothing(

@@ -341,7 +341,7 @@ async def test_at_another_place_of_the_vendor_the_secret_is_another(scene: Scene
     async with runtime.database.write() as connection:
         wanted = event_settings.read(moved.configuration, runtime.settings)
         await watching.watch(
-            connection, runtime, moved, wanted, cursor="1", now=runtime.clock.now(), restart=True
+            connection, runtime, moved, wanted, cursor="1", now=runtime.clock.now(), moved=True
         )
     await scene.work()
     url, after = list(scene.vendor.hooks.values())[-1]

@@ -3,6 +3,8 @@ attempts, webhooks of vendors, requests that nobody waits for."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -17,7 +19,9 @@ JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 TIME = sa.DateTime(timezone=True)
 DUE = {key: sa.text("due_at IS NOT NULL") for key in ("sqlite_where", "postgresql_where")}
 ENDED = {key: sa.text("ended_at IS NOT NULL") for key in ("sqlite_where", "postgresql_where")}
+OF_REQUESTS = {key: sa.text("resource = 'async'") for key in ("sqlite_where", "postgresql_where")}
 OWNED = {key: sa.text("owner IS NOT NULL") for key in ("sqlite_where", "postgresql_where")}
+PAIRED = {key: sa.text("twin IS NOT NULL") for key in ("sqlite_where", "postgresql_where")}
 QUEUED = {key: sa.text("status = 'queued'") for key in ("sqlite_where", "postgresql_where")}
 DEFAULTED = {
     "notification": ("resource", "via"),
@@ -88,6 +92,7 @@ def upgrade() -> None:
         sa.Column("target", sa.Text(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=True),
         sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("may_be_done", sa.Boolean(), nullable=False),
         sa.Column("answer_status", sa.Integer(), nullable=True),
         sa.Column("created_at", TIME, nullable=False),
         sa.Column("ended_at", TIME, nullable=True),
@@ -101,6 +106,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_async_request_due_at", "async_request", ["due_at"], **DUE)
     op.create_index("ix_async_request_instance_id", "async_request", ["instance_id"])
+    op.create_index("ix_async_request_subscription_id", "async_request", ["subscription_id"])
     op.create_index("ix_async_request_ended_at", "async_request", ["ended_at"], **ENDED)
     op.create_table(
         "vendor_webhook",
@@ -130,6 +136,17 @@ def upgrade() -> None:
     )
     op.create_index("ix_vendor_webhook_due_at", "vendor_webhook", ["due_at"], **DUE)
     op.create_index("ix_vendor_webhook_owner", "vendor_webhook", ["owner"], **OWNED)
+    pruning = op.create_table(
+        "pruning",
+        sa.Column("id", BIG_ID, nullable=False),
+        sa.Column("due_at", TIME, nullable=True),
+        sa.Column("leased_until", TIME, nullable=True),
+        sa.Column("fence", sa.BigInteger(), nullable=True),
+        sa.Column("place", sa.BigInteger(), nullable=False),
+        sa.Column("began_at", TIME, nullable=True),
+        sa.PrimaryKeyConstraint("id", name="pk_pruning"),
+    )
+    op.bulk_insert(pruning, [{"id": 1, "due_at": datetime(2000, 1, 1, tzinfo=UTC), "place": 0}])
     with op.batch_alter_table("delivery") as batch_op:
         batch_op.create_index("ix_delivery_notification_id", ["notification_id"])
         batch_op.drop_index("ix_delivery_subscription_id", **QUEUED)
@@ -153,11 +170,14 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("last_sequence", sa.BigInteger(), nullable=True))
         batch_op.add_column(sa.Column("acknowledged_at", TIME, nullable=True))
         batch_op.create_index("ix_notification_instance_id_id", ["instance_id", "id"])
+        batch_op.create_index("ix_notification_instance_id_id_async", ["instance_id", "id"], **OF_REQUESTS)
     _fill_events()
     with op.batch_alter_table("event") as batch_op:
         for column in ("sequence", "event_type", "object_type", "object_id", "change"):
             batch_op.alter_column(column, nullable=False)
-        batch_op.create_index("ix_event_account_id_id", ["account_id", "id"])
+        batch_op.create_index("ix_event_account_id_id_instance_id", ["account_id", "id", "instance_id"])
+        batch_op.create_index("ix_event_instance_id_event_date", ["instance_id", "event_date"])
+        batch_op.create_index("ix_event_instance_id_twin", ["instance_id", "twin"], **PAIRED)
         batch_op.create_unique_constraint("uq_event_instance_id_sequence", ["instance_id", "sequence"])
     with op.batch_alter_table("poller") as batch_op:
         batch_op.add_column(sa.Column("reading", JSON, nullable=True))
@@ -165,10 +185,14 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("hinted_at", TIME, nullable=True))
         batch_op.drop_index("ix_poller_due_at", **DUE)
         batch_op.create_index("ix_poller_waits_due_at", ["waits", "due_at"], **DUE)
+    _let_box_say_when()
     with op.batch_alter_table("subscription") as batch_op:
         batch_op.add_column(sa.Column("configured", sa.Boolean(), nullable=False, server_default=sa.true()))
         batch_op.add_column(sa.Column("ordered", sa.Boolean(), nullable=False, server_default=sa.false()))
         batch_op.create_index("ix_subscription_account_id_id", ["account_id", "id"])
+        batch_op.drop_index("ix_subscription_instance_id")
+        batch_op.create_index("ix_subscription_instance_id_topic", ["instance_id", "topic"])
+        batch_op.create_index("ix_subscription_callback_id", ["callback_id"])
     _drop_defaults()
 
 
@@ -192,6 +216,35 @@ def _fill_events() -> None:
     )
 
 
+def _let_box_say_when() -> None:
+    """Who is connected to Box already waits for its word as those do that are connected later, unless his
+    configuration asks for something else."""
+    poller = sa.table("poller", *(sa.column(name) for name in ("id", "instance_id", "resource", "waits")))
+    instance = sa.table(
+        "instance", sa.column("id"), sa.column("element_key"), sa.column("configuration", JSON)
+    )
+    streams = (
+        sa.select(poller.c.id, instance.c.configuration)
+        .join(instance, instance.c.id == poller.c.instance_id)
+        .where(instance.c.element_key == "box", poller.c.resource == "events")
+    )
+    bind = op.get_bind()
+    waiting = [{"waiting": row.id} for row in bind.execute(streams).all() if _may_wait(row.configuration)]
+    if waiting:
+        waits = sa.update(poller).where(poller.c.id == sa.bindparam("waiting"))
+        bind.execute(waits.values(waits=sa.true()), waiting)
+
+
+def _may_wait(configuration: dict[str, str | None]) -> bool:
+    def said(key: str) -> str:
+        return (configuration.get(key) or "").strip().lower()
+
+    of_user = not said("box.events.stream").startswith("admin")
+    return (
+        of_user and said("event.vendor.type") in {"", "polling"} and said("event.poller.long.poll") != "false"
+    )
+
+
 def _drop_defaults() -> None:
     """The defaults were for the rows that were there; the application always writes these itself."""
     for table, columns in DEFAULTED.items():
@@ -201,7 +254,15 @@ def _drop_defaults() -> None:
 
 
 def downgrade() -> None:
-    """What waits for an earlier delivery of its objects becomes due: nobody knows of the order any more."""
+    """Takes away what the older version would misread: pollers of resources that are no streams, receivers
+    beside the configured one with their deliveries, and tokens of deleted instances. What waits for an
+    earlier delivery of its objects becomes due: nobody knows of the order any more.
+
+    Two things stay that no migration can mend. A subscription's sealed secrets have a form that the older
+    version takes for one signature key, until its instance's configuration names the key anew; and vendors
+    go on calling for webhooks that nobody ends.
+    """
+    _take_away()
     op.execute(
         "UPDATE delivery SET due_at = updated_at WHERE status IN ('created', 'retry') AND due_at IS NULL"
     )
@@ -211,6 +272,9 @@ def downgrade() -> None:
         "WHERE delivery.callback_id = callback.id AND delivery.due_at IS NOT NULL)"
     )
     with op.batch_alter_table("subscription") as batch_op:
+        batch_op.drop_index("ix_subscription_callback_id")
+        batch_op.drop_index("ix_subscription_instance_id_topic")
+        batch_op.create_index("ix_subscription_instance_id", ["instance_id"])
         batch_op.drop_index("ix_subscription_account_id_id")
         for column in ("ordered", "configured"):
             batch_op.drop_column(column)
@@ -220,6 +284,7 @@ def downgrade() -> None:
             batch_op.drop_column(column)
         batch_op.create_index("ix_poller_due_at", ["due_at"], **DUE)
     with op.batch_alter_table("notification") as batch_op:
+        batch_op.drop_index("ix_notification_instance_id_id_async", **OF_REQUESTS)
         batch_op.drop_index("ix_notification_instance_id_id")
         for column in (
             "acknowledged_at", "last_sequence", "first_sequence", "next_cursor", "cursor", "via", "resource",
@@ -227,7 +292,9 @@ def downgrade() -> None:
             batch_op.drop_column(column)
     with op.batch_alter_table("event") as batch_op:
         batch_op.drop_constraint("uq_event_instance_id_sequence", type_="unique")
-        batch_op.drop_index("ix_event_account_id_id")
+        batch_op.drop_index("ix_event_account_id_id_instance_id")
+        batch_op.drop_index("ix_event_instance_id_event_date")
+        batch_op.drop_index("ix_event_instance_id_twin", **PAIRED)
         for column in (
             "twin", "object_sequence", "change", "object_id", "object_type", "event_type", "sequence",
         ):  # fmt: skip
@@ -238,5 +305,17 @@ def downgrade() -> None:
         batch_op.create_index("ix_delivery_subscription_id", ["subscription_id"], **QUEUED)
     for table in (
         "async_request", "delivery_object", "attempt", "known_object", "event_sequence", "vendor_webhook",
+        "pruning",
     ):  # fmt: skip
         op.drop_table(table)
+
+
+def _take_away() -> None:
+    added = "(SELECT id FROM subscription WHERE NOT configured)"
+    op.execute("DELETE FROM async_request")
+    op.execute(f"DELETE FROM delivery WHERE subscription_id IN {added}")  # noqa: S608
+    op.execute("DELETE FROM subscription WHERE NOT configured")
+    op.execute("DELETE FROM poller WHERE CAST(reading AS TEXT) <> 'null'")  # as None is written, or NULL
+    op.execute(
+        "DELETE FROM credential WHERE instance_id IN (SELECT id FROM instance WHERE deleted_at IS NOT NULL)"
+    )

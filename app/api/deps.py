@@ -32,13 +32,18 @@ Header = Annotated[str | None, Security(_scheme)]
 INSIDE = "inside"
 """The state of a request that the gateway makes of itself (`api/inside.py`): the instance it is made as."""
 
+PATIENCE = "patience"
+"""The state of such a request that nobody waits for: how long each call to the vendor may take."""
+
 
 @dataclass(frozen=True)
 class Scope:
-    """What a caller asks about: his account, or the one instance whose Element token he has sent."""
+    """What a caller asks about: his account, or the one instance whose Element token he has sent. Without
+    such a token, it is known who he is."""
 
     account_id: int
     instance_id: int | None = None
+    caller: Caller | None = None
 
 
 def enabled(instance: Instance) -> Instance:
@@ -83,7 +88,8 @@ async def _scope(request: Request, runtime: RuntimeDep, header: Header) -> Scope
     if authorization.parse(header).element:
         instance = await _any_instance(request, runtime, header)
         return Scope(instance.account_id, instance.id)
-    return Scope((await _caller(runtime, header)).account_id)
+    caller = await _caller(runtime, header)
+    return Scope(caller.account_id, caller=caller)
 
 
 async def _instance(instance: Annotated[Instance, Depends(_any_instance)]) -> Instance:

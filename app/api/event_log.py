@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query
-from pydantic import AfterValidator
+from fastapi import APIRouter, Depends, Path, Query, Response
+from pydantic import AfterValidator, Field
 
 from app import event_log
 from app.api.bodies import JsonRoute
@@ -26,6 +26,7 @@ from app.wire.event_log import (
     InstanceCountsBody,
     LoggedEventBody,
 )
+from app.wire.storable import Storable
 
 router = APIRouter(
     route_class=JsonRoute, prefix="/instances", tags=["event log"], responses=responses(400, 401, 404)
@@ -47,26 +48,28 @@ From = Annotated[Moment | None, Query(alias="from", description="Stored at or af
 To = Annotated[Moment | None, Query(alias="to", description="Stored before this time.")]
 EventId = Annotated[int, Path(alias="eventId", ge=1, le=LARGEST_ID, description="Id of the event.")]
 AccountIds = Annotated[
-    list[int] | None, Query(alias="accountIds[]", description="Only these accounts; repeat it for several.")
+    list[Annotated[int, Field(ge=1, le=LARGEST_ID)]] | None,
+    Query(alias="accountIds[]", description="Only these accounts; repeat it for several."),
 ]
 
 
 class Filters:
     """Which events are meant. With filters, a page looks at 10,000 events at most and may then hold fewer
-    than `pageSize`; it is the last one only if it brings no token."""
+    than `pageSize`; it is the last one only if it brings no token. A `page` behind one that is not is
+    refused."""
 
     def __init__(
         self,
         since: From = None,
         until: To = None,
         event_type: Annotated[
-            str | None, Query(alias="eventType", max_length=50, description="CREATED, UPDATED, ...")
+            Storable | None, Query(alias="eventType", max_length=50, description="CREATED, UPDATED, ...")
         ] = None,
         object_type: Annotated[
-            str | None, Query(alias="objectType", max_length=200, description="file, folder, ...")
+            Storable | None, Query(alias="objectType", max_length=200, description="file, folder, ...")
         ] = None,
         object_id: Annotated[
-            str | None, Query(alias="objectId", max_length=2000, description="The vendor's id.")
+            Storable | None, Query(alias="objectId", max_length=2000, description="The vendor's id.")
         ] = None,
     ) -> None:
         self._values: dict[str, Any] = {
@@ -82,21 +85,33 @@ class Filters:
 
 
 class Span:
-    """The time of an analysis, of the last 24 hours unless it is named, and its buckets."""
+    """The time of an analysis, of the last 24 hours unless it is named, and its buckets; and whose events are
+    counted: with an Element token, those of its instance."""
 
     def __init__(
         self,
         runtime: RuntimeDep,
+        scope: ScopeDep,
+        response: Response,
         since: From = None,
         until: To = None,
         interval: Annotated[Interval, Query(description="How long a bucket is.")] = Interval.HOUR,
+        account_ids: AccountIds = None,
     ) -> None:
+        self._scope, self._named, self._response = scope, account_ids or (), response
         self._until = until or runtime.clock.now()
         self._since = since or self._until - timedelta(hours=24)
         self._interval = interval
 
-    def question(self, account_ids: list[int]) -> Question:
-        return Question(account_ids, self._since, self._until, self._interval)
+    async def question(self, runtime: Runtime) -> Question:
+        """Raises Forbidden for an account of others."""
+        account_ids, more = await event_log.accounts_of(
+            runtime, self._scope.caller, self._scope.account_id, self._named
+        )
+        if more:
+            counted = f"only the first {len(account_ids)} accounts are counted; name others with accountIds[]"
+            self._response.headers["Elements-Error"] = counted
+        return Question(account_ids, self._since, self._until, self._interval, self._scope.instance_id)
 
 
 FiltersDep = Annotated[Filters, Depends(Filters)]
@@ -104,30 +119,24 @@ SpanDep = Annotated[Span, Depends(Span)]
 
 
 @router.get("/events/analytics", responses=responses(403))
-async def count_events(
-    runtime: RuntimeDep, caller: CallerDep, span: SpanDep, account_ids: AccountIds = None
-) -> list[CountBody]:
+async def count_events(runtime: RuntimeDep, span: SpanDep) -> list[CountBody]:
     """Counts events in buckets of one interval, the oldest first; the buckets of both ends are whole."""
-    question = span.question(await event_log.accounts_of(runtime, caller, account_ids or ()))
+    question = await span.question(runtime)
     return [wire.counts(bucket) for bucket in await event_log.analyse(runtime, question)]
 
 
 @router.get("/events/analytics/instances", responses=responses(403))
-async def count_events_of_instances(
-    runtime: RuntimeDep, caller: CallerDep, span: SpanDep, account_ids: AccountIds = None
-) -> list[InstanceCountsBody]:
+async def count_events_of_instances(runtime: RuntimeDep, span: SpanDep) -> list[InstanceCountsBody]:
     """Counts events in buckets of one interval, by instance."""
-    question = span.question(await event_log.accounts_of(runtime, caller, account_ids or ()))
+    question = await span.question(runtime)
     found = await event_log.analyse(runtime, question, by="instance_id")
     return [wire.instance_counts(bucket) for bucket in found]
 
 
 @router.get("/events/analytics/accounts", responses=responses(403))
-async def count_events_of_accounts(
-    runtime: RuntimeDep, caller: CallerDep, span: SpanDep, account_ids: AccountIds = None
-) -> list[AccountCountsBody]:
+async def count_events_of_accounts(runtime: RuntimeDep, span: SpanDep) -> list[AccountCountsBody]:
     """Counts events in buckets of one interval, by account."""
-    question = span.question(await event_log.accounts_of(runtime, caller, account_ids or ()))
+    question = await span.question(runtime)
     found = await event_log.analyse(runtime, question, by="account_id")
     return [wire.account_counts(bucket) for bucket in found]
 

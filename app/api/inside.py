@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 from urllib.parse import unquote
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message
 
-from app.api.deps import INSIDE
+from app.api.deps import INSIDE, PATIENCE
 from app.errors import VendorUnavailable
 from app.polling.inside import Answer
 from app.store.tables import Instance
@@ -25,10 +26,19 @@ class Inside:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def call(self, instance: Instance, method: str, target: str, body: bytes | None = None) -> Answer:
+    async def call(
+        self,
+        instance: Instance,
+        method: str,
+        target: str,
+        body: bytes | None = None,
+        *,
+        patience: timedelta | None = None,
+    ) -> Answer:
         """Raises VendorUnavailable for an answer that is too large."""
         kept = _Kept()
         scope = _scope(instance, method, target, has_body=body is not None)
+        scope["state"][PATIENCE] = patience
         sent = False
 
         async def receive() -> Message:

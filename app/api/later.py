@@ -50,7 +50,7 @@ async def _later(
             description="`True`: answer `{eventId, eventStatus: dispatched}` at once, and POST "
             "`{eventId, instanceId, notificationId, response: {status, body}}` to the callback when it has "
             "been done, at least once. It is run again after a crash: a delete that finds nothing then is "
-            "done; a copy that finds its destination is told as a conflict.",
+            "done, and so is a copy that finds a destination which was made since.",
         ),
     ] = "",
     url: Annotated[

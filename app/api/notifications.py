@@ -12,7 +12,7 @@ from app import ceql, notifications
 from app.api.answers import done
 from app.api.bodies import JsonRoute
 from app.api.deps import CallerDep, RuntimeDep
-from app.api.paging import PAGE_SIZE, NextPageQuery, PageSizeQuery, PagingDep
+from app.api.paging import PAGE_SIZE, NextPageQuery, PageQuery, PageSizeQuery, PagingDep
 from app.api.problems import responses
 from app.ceql import Condition
 from app.errors import BadRequest
@@ -59,11 +59,12 @@ async def list_notifications(
     knows has none."""
     if not topics:
         raise BadRequest("topics[]: is required")
-    if paging.offset:
-        raise BadRequest("page: is not known here; go on with nextPage")
-    found = await notifications.find(
-        runtime, caller.account_id, topics, below=paging.after, limit=paging.limit
+    _refuse_offset(paging.offset)
+    found, rest = await notifications.find(
+        runtime, caller.account_id, topics, below=paging.after, limit=paging.size
     )
+    if rest is not None:
+        paging.go_on(rest)
     return [wire.notification(item) for item in paging.page(found, lambda item: item.id)]
 
 
@@ -85,7 +86,8 @@ async def create_subscription(
     runtime: RuntimeDep, caller: CallerDep, body: SubscriptionOrder
 ) -> SubscriptionBody:
     """Sends the notifications of an instance to one more callback from now on, beside the one that its
-    configuration names. It ends with the instance, or with its own deletion."""
+    configuration names. It ends with the instance, or with its own deletion. A URL that they go to already
+    gets no second one: it is activated, and an added one is signed with a new `signatureKey`."""
     made = await notifications.subscribe(
         runtime,
         caller.account_id,
@@ -102,11 +104,13 @@ async def list_deliveries(
     caller: CallerDep,
     response: Response,
     where: Where = "",
+    page: PageQuery = 1,
     page_size: PageSizeQuery = PAGE_SIZE,
     next_page: NextPageQuery = "",
 ) -> list[DeliveryBody]:
     """Lists deliveries by subscription, the oldest first. A page looks at 5,000 of them at most and may then
     hold fewer than `pageSize`; it is the last one only if it brings no token."""
+    _refuse_offset(0 if next_page else page - 1)
     size = min(page_size, PAGE_SIZE)
     found, rest = await notifications.find_deliveries(
         runtime, caller.account_id, _condition(where), after=_place(next_page), limit=size
@@ -145,7 +149,8 @@ async def delete_subscription(
     runtime: RuntimeDep, caller: CallerDep, subscription_id: SubscriptionId
 ) -> Response:
     """Deletes a subscription with everything that it has not delivered yet. The one that an instance's
-    configuration asks for comes back with the next change of its `event.` keys."""
+    configuration asks for comes back with the next change of its `event.` keys; one that is going to be told
+    of an async request cannot be deleted yet."""
     await notifications.unsubscribe(runtime, caller.account_id, subscription_id)
     return done()
 
@@ -186,6 +191,12 @@ async def list_deliveries_of_notification(
     return [
         wire.delivery(item, wire.notification(sent), wire.subscription(item.subscribed)) for item in found
     ]
+
+
+def _refuse_offset(offset: int) -> None:
+    """Raises BadRequest: whoever counts the pages would never learn that he has got the same one again."""
+    if offset:
+        raise BadRequest("page: is not known here; go on with nextPage")
 
 
 def _condition(where: str) -> Condition:

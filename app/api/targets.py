@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 
 from app import documents
 from app.api.bodies import JsonRoute
-from app.api.deps import InstanceDep, RuntimeDep
+from app.api.deps import PATIENCE, InstanceDep, RuntimeDep
 from app.api.problems import responses
 from app.hubs.documents import DocumentsProvider, Power
 from app.hubs.entries import Kind, Target
@@ -81,8 +81,11 @@ class Able:
     def __init__(self, power: Power) -> None:
         self.power = power
 
-    async def __call__(self, runtime: RuntimeDep, instance: InstanceDep) -> DocumentsProvider:
-        return documents.able(runtime, instance, self.power)
+    async def __call__(
+        self, request: Request, runtime: RuntimeDep, instance: InstanceDep
+    ) -> DocumentsProvider:
+        patience = getattr(request.state, PATIENCE, None)
+        return documents.able(runtime, instance, self.power, patience=patience)
 
 
 def able(power: Power) -> Any:

@@ -17,7 +17,6 @@ from app.delivery import carried
 from app.delivery.carried import NOTHING, Carried
 from app.delivery.egress import Answer
 from app.delivery.settling import Settler
-from app.errors import GatewayError
 from app.runtime import Runtime
 from app.store import outbox
 from app.store.leases import Lease, lease_of
@@ -47,6 +46,8 @@ class _Turn:
         status: DeliveryStatus,
         answer: Answer | None,
         due_at: datetime | None = None,
+        *,
+        gave_up: bool = False,
     ) -> None:
         """Notes what came of a delivery; without an answer it was not attempted."""
         self.settlements.append(
@@ -62,6 +63,8 @@ class _Turn:
                 took_ms=answer.took_ms if answer else 0,
                 answer=answer.text if answer else None,
                 let_go=delivery.ordered and status is DeliveryStatus.DELIVERED,
+                seen=delivery.attempts,
+                gave_up=gave_up,
             )
         )
 
@@ -137,21 +140,22 @@ class DispatchWorker:
             delivery = next(work, None)
             if delivery is None:
                 return
-            if delivery.active and delivery.subscription_id not in turn.ended:
-                self._note(turn, delivery, await self._post(url, delivery, turn))
-            else:
+            if not delivery.active:
                 turn.settle(delivery, DeliveryStatus.QUEUED, None)
+            elif delivery.subscription_id not in turn.ended:  # else it is queued with the subscription's end
+                self._note(turn, delivery, await self._post(url, delivery, turn))
 
     async def _post(self, url: str, delivery: Pending, turn: _Turn) -> Answer:
+        """Never raises: what went wrong fails this delivery, and not those beside it."""
         now = self._runtime.clock.now()
         try:
-            what = self._carried(delivery, turn)
-        except GatewayError as error:
-            return Answer(None, error.message, started_at=now)
-        headers = what.call(
-            delivery.body, notification_id=delivery.notification_id, timestamp=int(now.timestamp())
-        )
-        return await self._runtime.egress.post(url, delivery.body, headers)
+            headers = self._carried(delivery, turn).call(
+                delivery.body, notification_id=delivery.notification_id, timestamp=int(now.timestamp())
+            )
+            return await self._runtime.egress.post(url, delivery.body, headers)
+        except Exception:  # what the log says of it is for the operator, an attempt is for the tenant
+            log.exception("delivery failed", extra={"delivery": delivery.delivery_id})
+            return Answer(None, "the gateway could not make the call; its log says why", started_at=now)
 
     def _carried(self, delivery: Pending, turn: _Turn) -> Carried:
         """What the calls of a subscription carry, opened once in a turn."""
@@ -177,7 +181,7 @@ class DispatchWorker:
                 turn.settle(delivery, DeliveryStatus.RETRY, answer, self._runtime.clock.now() + delay)
             case GiveUp(reason):
                 turn.ended[delivery.subscription_id] = reason
-                turn.settle(delivery, DeliveryStatus.QUEUED, answer)
+                turn.settle(delivery, DeliveryStatus.QUEUED, answer, gave_up=True)
 
     def _verdict(self, attempts: int, answer: Answer) -> Retry | GiveUp:
         if answer.status == _GONE:

@@ -16,10 +16,11 @@ import aiohttp
 import httpx
 
 from app import backoff
-from app.http_client import pooled_transport
+from app.http_client import Resolver, pooled_transport
 
 Network = IPv4Network | IPv6Network
 
+_LOOK_UPS = 128  # names at once; each hangs as long as its name server does
 _KEEPALIVE = 3.0  # seconds; servers close an idle connection after 5 (uvicorn, Node) or more
 _READ_LIMIT = 64 * 1024  # bytes of an answer that are read so that its connection can be used again
 _KEPT = 500  # characters of an answer that its attempt shows
@@ -66,8 +67,10 @@ class Egress:
             return socket.socket(family, kind, protocol)
 
         self._agent = {"Accept": "*/*", "User-Agent": agent}
+        self._names = Resolver(_LOOK_UPS)
         self._transport = pooled_transport(
             limit=connections,
+            resolver=self._names,
             keepalive_timeout=_KEEPALIVE,
             socket_factory=open_socket,
         )
@@ -85,11 +88,12 @@ class Egress:
                 return await self._post(url, body, headers)
         except TimeoutError:
             return Answer(None, f"no answer within {self._timeout:g} s")
-        except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - one odd answer must not end the turn of all others
             return Answer(None, _reason(error))
 
     async def close(self) -> None:
         await self._transport.aclose()
+        await self._names.close()
 
     async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         target, login = _target(url)

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy.exc import DBAPIError
+from tenacity import retry, retry_if_exception, stop_after_attempt
 
 from app.runtime import Runtime
 from app.store import outbox
+from app.store.engine import is_lost_race
 from app.store.outbox import Turn
 
 log = logging.getLogger(__name__)
 
+_TRIES = 3  # of one transaction
 _AT_ONCE = 50  # turns in one transaction; each has at most GATEWAY_CALLBACK_BATCH deliveries
+
+
+def _is_to_be_tried_again(error: BaseException) -> bool:
+    """Whether another transaction was preferred. What is not written would be sent again."""
+    return isinstance(error, DBAPIError) and is_lost_race(error)
 
 
 class Settler:
@@ -42,9 +54,7 @@ class Settler:
     async def _write(self, batch: list[tuple[Turn, asyncio.Future[bool]]]) -> bool:
         """False when these were several and must be tried one by one, so that none fails for another."""
         try:
-            async with self._runtime.database.write() as connection:
-                now = self._runtime.clock.now()
-                due = await outbox.finish_turns(connection, [turn for turn, _ in batch], now=now)
+            due, now = await self._finish([turn for turn, _ in batch])
         except Exception as error:  # noqa: BLE001 - it is raised where the turn is waited for
             if len(batch) > 1:
                 return False
@@ -54,6 +64,13 @@ class Settler:
             due_at = due.get(turn.lease.row_id)
             _tell(done, due_at is not None and due_at <= now)
         return True
+
+    @retry(retry=retry_if_exception(_is_to_be_tried_again), stop=stop_after_attempt(_TRIES), reraise=True)
+    async def _finish(self, turns: Sequence[Turn]) -> tuple[dict[int, datetime | None], datetime]:
+        """When the callbacks are due again, and when that was looked at."""
+        async with self._runtime.database.write() as connection:
+            now = self._runtime.clock.now()
+            return await outbox.finish_turns(connection, turns, now=now), now
 
 
 def _tell(done: asyncio.Future[bool], outcome: bool | Exception) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 from collections.abc import Sequence
+from contextlib import suppress
 
 _STANDARD_PREFIX = "whsec_"
 _SIGNATURES = ("Elements-Webhook-Signature", "Elements-Webhook-Signature-Secondary")
@@ -36,11 +36,21 @@ def headers(body: bytes, *, notification_id: int, keys: Sequence[str], timestamp
 def standard_key(key: str) -> bytes:
     """The key of the Standard Webhooks signature: what follows `whsec_` in base64, or the text itself."""
     if key.startswith(_STANDARD_PREFIX):
-        try:
+        with suppress(ValueError):
             return base64.b64decode(key.removeprefix(_STANDARD_PREFIX), validate=True)
-        except binascii.Error:
-            pass
     return key.encode()
+
+
+def check_key(key: str) -> None:
+    """Raises ValueError for a key that begins as a Standard Webhooks one and is none: the receiver would make
+    another signature of it."""
+    text = key.removeprefix(_STANDARD_PREFIX)
+    if text == key:
+        return
+    with suppress(ValueError):
+        if base64.b64decode(text, validate=True):
+            return
+    raise ValueError(f"what follows {_STANDARD_PREFIX} is not base64")
 
 
 def _mac(key: bytes, message: bytes) -> str:

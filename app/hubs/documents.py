@@ -35,8 +35,7 @@ from app.upstream.oauth import OAuthSpec
 HUB_ID = 4
 HUB_KEY = "documents"
 
-NEWEST = "now"
-"""The cursor that stands for the end of the stream."""
+NEWEST = "now"  # the cursor that stands for the end of the stream
 
 
 class Power(StrEnum):
@@ -164,22 +163,21 @@ class Hooks:
 @dataclass(frozen=True)
 class Announcement:
     """What a vendor's call says. `raw` is its body; `ended` that the vendor will not call again; `note` why,
-    or what else an owner should know of the connection."""
+    or what else an owner should know of the connection; `hook` the vendor's id of what it calls for, where
+    the proof of a call does not cover whom it is for."""
 
     changes: Sequence[Change]
     raw: Any
     ended: bool = False
     note: str | None = None
+    hook: str | None = None
 
 
 @dataclass(frozen=True)
 class ChangePage:
-    """One page of the event stream, oldest first.
-
-    `cursor` resumes behind it. `more` says that another page is ready now. `gap` says that the cursor
-    asked for was older than what the vendor keeps: events between it and the first one here are lost at
-    the vendor.
-    """
+    """One page of the event stream, oldest first. `cursor` resumes behind it. `more` says that another page
+    is ready now. `gap` says that the cursor asked for was older than what the vendor keeps: events between
+    it and the first one here are lost at the vendor."""
 
     changes: list[Change]
     cursor: str
@@ -206,9 +204,8 @@ class Native:
 
 class DocumentsProvider(Protocol):
     """A vendor of files. Built for each call around an `Upstream` that is bound to one account; it keeps
-    no state of its own and never sees the database.
-
-    Whatever a provider does not declare among its `powers` it need not write either: it is not called.
+    no state of its own and never sees the database. What it does not declare among its `powers` it need not
+    write either.
     """
 
     key: ClassVar[str]
@@ -219,13 +216,12 @@ class DocumentsProvider(Protocol):
     fields: ClassVar[tuple[Field, ...]]
     oauth: ClassVar[OAuthSpec]
     base_url: ClassVar[str]  # a template over configuration keys: "https://{subdomain}.egnyte.com"
-    hosts: ClassVar[
-        Mapping[str, str]
-    ]  # other hosts of the vendor by name: {"upload": "https://upload.box.com"}
+    hosts: ClassVar[Mapping[str, str]]  # the vendor's others by name: {"upload": "https://upload.box.com"}
     page_limit: ClassVar[int]  # the most changes that the vendor gives at once
     shortest_search: ClassVar[int]  # characters that a search needs
     notes: ClassVar[tuple[str, ...]]  # what an operator should know of the vendor, a sentence each
     native: ClassVar[Native]
+    webhook_keys: ClassVar[tuple[str, ...]] = ()  # one of these configuration keys proves the vendor's calls
 
     def __init__(self, upstream: Upstream, configuration: Mapping[str, str | None]) -> None: ...
 
@@ -244,6 +240,11 @@ class DocumentsProvider(Protocol):
         one raises BadRequest. An empty page carries a cursor too. Repeating a call is safe. A change that
         cannot be interpreted is UNKNOWN and is never left out.
         """
+
+    @staticmethod
+    def stream(configuration: Mapping[str, str | None]) -> str:
+        """Which stream this configuration asks for: a cursor of one means nothing in another."""
+        return ""
 
     @staticmethod
     def can_wait(configuration: Mapping[str, str | None]) -> bool:

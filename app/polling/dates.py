@@ -13,6 +13,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 MILLISECONDS = "milliseconds"
 """In place of a pattern: the number of milliseconds since 1970."""
 
+LONGEST_TEXT = 100
+"""Characters of what is read as a date."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MONTHS = (
     "January", "February", "March", "April", "May", "June",
@@ -67,6 +70,8 @@ def milliseconds(moment: datetime) -> int:
 
 def read(text: str, pattern: str, where: tzinfo = UTC) -> datetime | None:
     """The moment in UTC that a text means, in a zone unless it names one; None for one of another form."""
+    if len(text) > LONGEST_TEXT:
+        return None
     try:
         if pattern == MILLISECONDS:
             return (
@@ -124,7 +129,9 @@ def _cut(pattern: str) -> Iterator[_Part]:
 
 @lru_cache(1000)
 def _regex(pattern: str) -> re.Pattern[str]:
-    """A number that another one follows without a space between has exactly as many digits as letters."""
+    """A number that another one follows without a space between has exactly as many digits as letters. Any
+    other field takes all that it can, as in Java, and gives nothing back: to try all ways of sharing a text
+    among fields takes longer than anybody waits."""
     parts = [*_parts(pattern), _Part()]
     pieces = []
     for part, following in pairwise(parts):
@@ -133,7 +140,7 @@ def _regex(pattern: str) -> re.Pattern[str]:
         elif _is_number(part) and _is_number(following):
             pieces.append(rf"(\d{{{part.count}}})")
         else:
-            pieces.append(f"({_FIELDS[part.letter].regex(part.count)})")
+            pieces.append(f"((?>{_FIELDS[part.letter].regex(part.count)}))")
     return re.compile("".join(pieces), re.IGNORECASE | re.ASCII)
 
 
@@ -251,7 +258,7 @@ def _read_zone(text: str, count: int) -> Mapping[str, object]:
     return {"zone": zone(text)}
 
 
-_ANY_ZONE = r"(?:GMT|UTC|UT)?[+-]\d{1,2}(?::?\d{2})?|[A-Za-z]+/[A-Za-z_/]+|[A-Za-z]{1,5}"
+_ANY_ZONE = r"(?:GMT|UTC|UT)?[+-](?:\d{1,2}:?\d{2}|\d{1,2})|[A-Za-z]+/[A-Za-z_/]+|[A-Za-z]{1,5}"
 _zones = (lambda count: _ANY_ZONE, _read_zone)
 
 _FIELDS: Mapping[str, _Field] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Protocol
 
 import orjson
@@ -40,6 +41,15 @@ class Answer:
 class Inside(Protocol):
     """Calls the hub of an instance as the instance itself."""
 
-    async def call(self, instance: Instance, method: str, target: str, body: bytes | None = None) -> Answer:
-        """The answer to a request; `target` is a path below the hub with its query. Raises VendorUnavailable
-        for an answer that is too large to be kept."""
+    async def call(
+        self,
+        instance: Instance,
+        method: str,
+        target: str,
+        body: bytes | None = None,
+        *,
+        patience: timedelta | None = None,
+    ) -> Answer:
+        """The answer to a request; `target` is a path below the hub with its query. A call to the vendor may
+        take as long as `patience`, if that is not the usual time. Raises VendorUnavailable for an answer that
+        is too large to be kept."""

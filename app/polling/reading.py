@@ -24,6 +24,8 @@ from app.wire import dates as wire
 
 _PAGES = 10  # of the resource that one step reads; the next step goes on behind them
 _STEP = 15.0  # seconds after which a step begins no new page: all of it has GATEWAY_POLL_TIMEOUT
+_LAG = timedelta(minutes=1)  # that a vendor's clock or its list may be behind without a loss
+_RESTARTS = 2  # of one poll whose tokens end between its steps, before that is a failure
 _DATES = ("event_date", "modifiedDate", "createdDate")  # of the hub's own rows, the first that is there
 _TYPES = frozenset({"CREATED", "UPDATED", "DELETED", "UNKNOWN"})
 _SECOND, _DAY = timedelta(seconds=1), timedelta(days=1)
@@ -62,7 +64,12 @@ async def read(
     clock = asyncio.get_running_loop().time
     until = clock() + _STEP
     for number in range(_PAGES):
-        answer = await _page(inside, instance, poll, may_restart=number == 0)
+        answer = await inside.call(instance, "GET", poll.target())
+        if number == 0 and poll.token is not None and answer.status == 400:
+            poll = _restarted(poll, poller, answer)
+            answer = await inside.call(instance, "GET", poll.target())
+        if answer.status >= 400:
+            raise _refusal(answer.refusal())
         rows = _rows(answer)
         changes += [change for row in rows if (change := poll.change(row))]
         if answer.next_page is None or (how.newest_first and poll.is_over(rows)):
@@ -76,13 +83,14 @@ async def read(
 @dataclass(frozen=True)
 class _Poll:
     """A poll that began at `started` and asks for what is newer than `since`; `token` is of the page that
-    comes next."""
+    comes next. It has gone back to the first page for `restarts` times."""
 
     resource: str
     how: Reading
     since: datetime
     started: datetime
     token: str | None = None
+    restarts: int = 0
 
     @classmethod
     def at(cls, cursor: str, resource: str, how: Reading, now: datetime) -> _Poll:
@@ -90,19 +98,19 @@ class _Poll:
         if cursor.startswith("{"):
             begun = orjson.loads(cursor)
             since, started = (trust.date(begun[name]) or now for name in ("since", "started"))
-            return cls(resource, how, since, started, begun["token"])
+            return cls(resource, how, since, started, begun["token"], begun.get("restarts", 0))
         return cls(resource, how, (None if cursor == NEWEST else trust.date(cursor)) or now, now)
 
     @property
     def cursor(self) -> str:
         begun = {"since": position(self.since), "started": position(self.started), "token": self.token}
-        return orjson.dumps(begun).decode()
+        return orjson.dumps(begun | {"restarts": self.restarts}).decode()
 
     @property
     def horizon(self) -> datetime:
-        """What is not later is known. A vendor that shows its changes late has a `pollDelay`; what is seen
-        again because of it is known by its key."""
-        return self.since - self.how.delay
+        """What is not later is known. The vendor's clock may be behind, and one that shows its changes late
+        has a `pollDelay`; what is seen again because of it is known by its key."""
+        return self.since - max(self.how.delay, _LAG)
 
     def target(self) -> str:
         """The path and query of the next page. Raises BadRequest."""
@@ -152,6 +160,8 @@ class _Poll:
         mark = trust.fingerprint(row)
         object_id = trust.text(_at(row, self.how.id_field)) or trust.text(row.get("id")) or mark
         seen = position(updated) if updated else mark
+        if updated and not updated.microsecond:  # which does not tell two changes of its second apart
+            seen += mark
         key = "\n".join((self.resource, object_id, seen, own, str(row.get("event_id") or "")))
         object_type = trust.text(row.get("event_object_type")) or self.resource
         return Change(
@@ -169,15 +179,13 @@ class _Poll:
         )
 
 
-async def _page(inside: Inside, instance: Instance, poll: _Poll, *, may_restart: bool) -> Answer:
-    """The next page; the first one where a poll goes on with a token that has ended meanwhile: the rows
-    before it are known by their keys. Raises what the resource answers."""
-    answer = await inside.call(instance, "GET", poll.target())
-    if answer.status == 400 and poll.token is not None and may_restart:
-        answer = await inside.call(instance, "GET", replace(poll, token=None).target())
-    if answer.status >= 400:
+def _restarted(poll: _Poll, poller: Poller, answer: Answer) -> _Poll:
+    """The poll from its first page on, where its token has ended meanwhile: the rows before are known by
+    their keys. Raises what the resource has answered where that does not help, so that its owner sees it; the
+    attempt after a failure goes on all the same."""
+    if poll.restarts >= _RESTARTS and not poller.failures:
         raise _refusal(answer.refusal())
-    return answer
+    return replace(poll, token=None, restarts=poll.restarts + 1)
 
 
 def _refusal(error: GatewayError) -> GatewayError:
@@ -209,8 +217,8 @@ def _is_after(moment: datetime, horizon: datetime, field: DateField) -> bool:
     """Whether a date is later, as far as it tells: one in whole seconds may be any moment of its second, and
     one without a time any moment of its day."""
     if field.pattern and not dates.has_times(field.pattern):
-        return moment + _DAY > horizon
-    return moment + _SECOND > horizon if not moment.microsecond else moment > horizon
+        return moment > horizon - _DAY
+    return moment > (horizon if moment.microsecond else horizon - _SECOND)
 
 
 def _at(row: Mapping[str, Any], path: str) -> Any:

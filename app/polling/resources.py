@@ -26,9 +26,13 @@ _LISTS = re.compile(
     r"|files/(?:[^/]+/)?(?:metadata|revisions|comments|custom-fields))/?"
 )
 _STREAM_NAMES = ("changes", "events", "documents", "files", "folders")
-_LEGACY_DATES = tuple(
+_DATE_FIELDS = tuple(
     f"{kind}Date{part}" for kind in ("updated", "created") for part in ("Field", "Format", "Timezone")
 )
+_FIELDS = (
+    "url", "idField", "createdCheckTolerance", "pollDelay", "pageSize", "filterByUpdatedDate",
+    "filterByCurrentDate", "datesConfiguration",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,15 @@ def parse(name: str, resource: Mapping[str, Any]) -> Reading:
     )
 
 
+def known(resource: Mapping[str, Any]) -> dict[str, Any]:
+    """A resource that `parse` takes, without the fields that nobody reads."""
+    found = {key: resource[key] for key in _FIELDS if key in resource}
+    if written := found.get("datesConfiguration"):
+        names = (*_DATE_FIELDS, "createdCheckTolerance")
+        found["datesConfiguration"] = {key: written[key] for key in names if key in written}
+    return found
+
+
 def target(url: str) -> str:
     """The path below the hub, and the query, of a filled URL. Raises ValueError for whatever is not a list
     of this hub that may be read."""
@@ -136,7 +149,7 @@ def _legacy(line: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield name, {"url": _url_of(name), "idField": "", "datesConfiguration": {}}
         return
     resource, url, _, *rest = [*names, "", ""]
-    given = {name: value for name, value in zip(_LEGACY_DATES, rest, strict=False) if value}
+    given = {name: value for name, value in zip(_DATE_FIELDS, rest, strict=False) if value}
     yield resource, {"url": url or _url_of(resource), "idField": "", "datesConfiguration": given}
 
 

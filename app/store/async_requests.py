@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, exists, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import leases
@@ -18,7 +18,7 @@ _requests, _subscriptions, _callbacks = table(AsyncRequest), table(Subscription)
 async def add(connection: AsyncConnection, *, now: datetime, **values: Any) -> int:
     """Writes a request that is due at once, and answers its id."""
     done = await connection.execute(
-        insert(_requests).values(attempts=0, created_at=now, due_at=now, **values)
+        insert(_requests).values(attempts=0, may_be_done=False, created_at=now, due_at=now, **values)
     )
     return int(done.inserted_primary_key[0])  # type: ignore[index]
 
@@ -33,12 +33,12 @@ async def claim_due(
 
 async def begin(connection: AsyncConnection, lease: Lease, *, attempts: int) -> bool:
     """Notes that a request is being run, so that a crash is known by it. False when the lease was lost."""
-    return await leases.keep(connection, AsyncRequest, lease, attempts=attempts)
+    return await leases.keep(connection, AsyncRequest, lease, attempts=attempts, may_be_done=True)
 
 
-async def postpone(connection: AsyncConnection, lease: Lease, *, due_at: datetime, attempts: int) -> bool:
-    """Lets a request go until it is run again."""
-    return await leases.settle(connection, AsyncRequest, lease, due_at=due_at, attempts=attempts)
+async def postpone(connection: AsyncConnection, lease: Lease, *, due_at: datetime, **values: Any) -> bool:
+    """Lets a request go until it is run again, and writes `values`."""
+    return await leases.settle(connection, AsyncRequest, lease, due_at=due_at, **values)
 
 
 async def end(connection: AsyncConnection, lease: Lease, *, status: int, now: datetime) -> bool:
@@ -48,9 +48,22 @@ async def end(connection: AsyncConnection, lease: Lease, *, status: int, now: da
     )
 
 
-async def withdraw(connection: AsyncConnection, subscription_id: int) -> None:
-    """Deletes the requests that nobody is told of any more, also those that have not been run."""
-    await connection.execute(delete(_requests).where(_requests.c.subscription_id == subscription_id))
+async def is_awaited(connection: AsyncConnection, subscription_id: int) -> bool:
+    """Whether a subscription is going to be told of a request."""
+    mine = _requests.c.subscription_id == subscription_id
+    return bool(await connection.scalar(select(exists().where(mine, _requests.c.ended_at.is_(None)))))
+
+
+async def forget(connection: AsyncConnection, subscription_id: int) -> None:
+    """Deletes the requests that have ended and that a subscription was told of."""
+    mine = _requests.c.subscription_id == subscription_id
+    await connection.execute(delete(_requests).where(mine, _requests.c.ended_at.is_not(None)))
+
+
+async def count_subscriptions(connection: AsyncConnection, instance_id: int, topic: str) -> int:
+    """How many subscriptions an instance has to this topic."""
+    which = _subscriptions.c.instance_id == instance_id, _subscriptions.c.topic == topic
+    return await connection.scalar(select(func.count()).select_from(_subscriptions).where(*which)) or 0
 
 
 async def subscription_of(connection: AsyncConnection, subscription_id: int) -> Subscription | None:
@@ -63,8 +76,8 @@ async def subscription_of(connection: AsyncConnection, subscription_id: int) -> 
 async def subscription_for(
     connection: AsyncConnection, instance_id: int, topic: str, url: str
 ) -> Subscription | None:
-    """The subscription of an instance to this topic with this URL; nobody else changes it until the end of
-    the transaction."""
+    """The subscription of an instance to this topic with this URL, an added one before the configured one;
+    nobody else changes it until the end of the transaction."""
     statement = (
         select(_subscriptions)
         .join(_callbacks, _callbacks.c.id == _subscriptions.c.callback_id)
@@ -73,7 +86,7 @@ async def subscription_for(
             _subscriptions.c.topic == topic,
             _callbacks.c.url == url,
         )
-        .order_by(_subscriptions.c.id)
+        .order_by(_subscriptions.c.configured, _subscriptions.c.id)
         .limit(1)
         .with_for_update(of=_subscriptions)
     )

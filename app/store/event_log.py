@@ -15,6 +15,9 @@ from app.store.tables import Attempt, Callback, Delivery, Event, Notification, t
 _events, _notifications, _deliveries = table(Event), table(Notification), table(Delivery)
 _callbacks, _attempts = table(Callback), table(Attempt)
 
+_FORGOTTEN = "a URL that is forgotten"
+"""Of a callback that was made for async requests, which ended long ago."""
+
 SCANNED = 10_000
 """Rows that a page with filters looks at. Measured on SQLite: 20,000 take 0.15 s, wherever they lie."""
 
@@ -114,6 +117,7 @@ async def traced(connection: AsyncConnection, notification_id: int) -> list[Way]
 async def of_notification(connection: AsyncConnection, notification: Notification) -> list[Event]:
     """The events that a notification tells of, in its order."""
     statement = select(_events).where(
+        _events.c.notification_id == notification.id,
         _events.c.instance_id == notification.instance_id,
         _events.c.sequence.between(notification.first_sequence, notification.last_sequence),
     )
@@ -125,14 +129,14 @@ async def tally(
     connection: AsyncConnection,
     account_ids: Sequence[int],
     *,
+    instance_id: int | None = None,
     since: datetime,
     until: datetime,
     seconds: int,
     by: str | None,
 ) -> list[tuple[int, int | None, int]]:
     """How many events were stored in each part of a time: the number of the part, counted from 1970 in
-    `seconds`; the instance or account, if it is asked for `by` one; the count. Without one, only the index
-    of ids is read."""
+    `seconds`; the instance or account, if it is asked for `by` one; the count. Only an index is read."""
     part = (_events.c.id // 2**COUNTER_BITS + EPOCH_MS) // (seconds * 1000)
     owner = [_events.c[by]] if by else []
     statement = select(part.label("part"), *owner, func.count()).where(
@@ -140,6 +144,8 @@ async def tally(
         _events.c.id >= first_id_at(since),
         _events.c.id <= first_id_at(until),
     )
+    if instance_id is not None:
+        statement = statement.where(_events.c.instance_id == instance_id)
     rows = await connection.execute(statement.group_by("part", *owner))
     return [(row[0], row[1] if by else None, row[-1]) for row in rows]
 
@@ -205,8 +211,8 @@ async def _position_at(connection: AsyncConnection, wanted: Wanted, event_id: in
 
 async def _ways(connection: AsyncConnection, notification_ids: Collection[int]) -> list[Way]:
     statement = (
-        select(_deliveries, _callbacks.c.url)
-        .join(_callbacks, _callbacks.c.id == _deliveries.c.callback_id)
+        select(_deliveries, func.coalesce(_callbacks.c.url, _FORGOTTEN).label("url"))
+        .outerjoin(_callbacks, _callbacks.c.id == _deliveries.c.callback_id)
         .where(_deliveries.c.notification_id.in_(notification_ids))
         .order_by(_deliveries.c.id)
     )

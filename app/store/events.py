@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, select, union_all, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -41,7 +41,7 @@ class NewEvent(NamedTuple):
 _inserts = Batch([_events.c[name] for name in NewEvent._fields], lambda _kind: insert(_events))
 
 
-@dataclass
+@dataclass(frozen=True)
 class Told:
     """What is stored of an event, as far as it helps to know it again."""
 
@@ -51,16 +51,18 @@ class Told:
     change: str
     event_date: datetime
     object_sequence: int | None
-    twin: str | None
-    via: str
+    path: str | None
 
 
 async def known_keys(connection: AsyncConnection, instance_id: int, keys: Sequence[str]) -> set[str]:
-    """Which of these vendor ids are stored already. The unique key guards against what comes in between."""
-    statement = select(_events.c.key).where(
-        _events.c.instance_id == instance_id, among(connection, _events.c.key, keys)
+    """Which of these vendor ids are stored already, by themselves or as the twin of another. The unique key
+    guards against what comes in between."""
+    own = _events.c.instance_id == instance_id
+    stored = select(_events.c.key).where(own, among(connection, _events.c.key, keys))
+    paired = select(_events.c.twin).where(
+        own, _events.c.twin.is_not(None), among(connection, _events.c.twin, keys)
     )
-    return set((await connection.scalars(statement)).all())
+    return set((await connection.scalars(union_all(stored, paired))).all())
 
 
 async def last_sequence(connection: AsyncConnection, *, instance_id: int, account_id: int) -> int:
@@ -82,24 +84,31 @@ async def append(connection: AsyncConnection, events: Sequence[NewEvent]) -> Non
     )
 
 
-async def newest(connection: AsyncConnection, instance_id: int, *, limit: int) -> list[Told]:
-    """The last events of an instance and how each came in, the newest first."""
-    last = (
-        select(_events)
-        .where(_events.c.instance_id == instance_id)
-        .order_by(_events.c.sequence.desc())
-        .limit(limit)
-        .subquery()
+async def unpaired(
+    connection: AsyncConnection,
+    instance_id: int,
+    *,
+    object_ids: Collection[str],
+    since: datetime,
+    until: datetime,
+    not_via: str,
+) -> list[Told]:
+    """The events of these objects between two times of the vendor, which came in by another way than this
+    one and have no twin yet."""
+    names = ("id", "object_type", "object_id", "change", "event_date", "object_sequence")
+    statement = (
+        select(*(_events.c[name] for name in names), _events.c.row["path"].as_string().label("path"))
+        .join(_notifications, _notifications.c.id == _events.c.notification_id)
+        .where(
+            _events.c.instance_id == instance_id,
+            _events.c.event_date.between(since, until),
+            among(connection, _events.c.object_id, object_ids),
+            _events.c.twin.is_(None),
+            _notifications.c.via != not_via,
+        )
+        .order_by(_events.c.sequence)
     )
-    fields = (
-        last.c[name]
-        for name in ("id", "object_type", "object_id", "change", "event_date", "object_sequence", "twin")
-    )
-    statement = select(*fields, _notifications.c.via).join(
-        _notifications, _notifications.c.id == last.c.notification_id
-    )
-    rows = await connection.execute(statement.order_by(last.c.sequence.desc()))
-    return [Told(**row) for row in rows.mappings()]
+    return [Told(**row) for row in (await connection.execute(statement)).mappings()]
 
 
 async def pair(connection: AsyncConnection, twins: Mapping[int, str]) -> None:
@@ -114,5 +123,7 @@ async def rename_keys(connection: AsyncConnection, instance_id: int, *, prefix: 
     """Sets the keys of what is stored apart from those that follow: at another place of a vendor the same
     ids may stand for other events."""
     await connection.execute(
-        update(_events).where(_events.c.instance_id == instance_id).values(key=prefix + _events.c.key)
+        update(_events)
+        .where(_events.c.instance_id == instance_id)
+        .values(key=prefix + _events.c.key, twin=prefix + _events.c.twin)
     )

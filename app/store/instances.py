@@ -221,7 +221,10 @@ async def _remove(connection: AsyncConnection, which: ColumnElement[bool], now: 
     ids = list((await connection.execute(ended.returning(_instances.c.id))).scalars())
     theirs = select(_instances.c.id).where(which)
     called = exists(select(_webhooks.c.id).where(_webhooks.c.instance_id == _credentials.c.instance_id))
+    in_order = select(_pollers.c.id).where(_pollers.c.instance_id.in_(theirs)).order_by(_pollers.c.id)
     for rows, more in ((_credentials, [~called]), (_pollers, []), (_links, [])):
+        if rows is _pollers:
+            await connection.execute(in_order.with_for_update())
         await connection.execute(delete(rows).where(rows.c.instance_id.in_(theirs), *more))
     await connection.execute(
         update(_webhooks).where(_webhooks.c.instance_id.in_(theirs)).values(due_at=now, failures=0)

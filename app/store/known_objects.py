@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import LargeBinary, bindparam, cast, func, select, union_all, update
+from sqlalchemy import LargeBinary, bindparam, cast, delete, func, select, union_all, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -63,8 +63,11 @@ Following = Fell | Rose | Moved
 
 
 def folded(path: str) -> str:
-    """A path as it is compared: vendors of files do not tell upper case from lower case."""
-    return path.casefold()
+    """A path as it is compared: vendors of files do not tell upper case from lower case. It stays as long as
+    it is, so that what lies below a folder can be cut behind the folder's path in any spelling."""
+    if path.isascii():
+        return path.lower()
+    return "".join(low if len(low := letter.lower()) == 1 else letter for letter in path)
 
 
 def path_key(path: str) -> bytes:
@@ -116,6 +119,11 @@ async def remember(
             for item in known
         ],
     )
+
+
+async def forget(connection: AsyncConnection, instance_id: int) -> None:
+    """Nothing is known of the instance's objects any more."""
+    await connection.execute(delete(_objects).where(_objects.c.instance_id == instance_id))
 
 
 async def _follow(connection: AsyncConnection, instance_id: int, step: Following) -> None:

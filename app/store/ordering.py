@@ -18,9 +18,7 @@ _deliveries, _objects = table(Delivery), table(DeliveryObject)
 _subscriptions = table(Subscription)
 _own, _other = _objects.alias("own"), _objects.alias("other")
 
-WAITING = or_(
-    _deliveries.c.status == DeliveryStatus.CREATED, _deliveries.c.status == DeliveryStatus.RETRY
-)
+WAITING = or_(_deliveries.c.status == DeliveryStatus.CREATED, _deliveries.c.status == DeliveryStatus.RETRY)
 """Deliveries that leave by themselves, at their time or when they are let go."""
 
 _same_object = and_(

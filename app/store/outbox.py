@@ -46,6 +46,7 @@ from app.store.tables import (
 _callbacks, _subscriptions = table(Callback), table(Subscription)
 _notifications, _deliveries = table(Notification), table(Delivery)
 _accounts = table(Account)
+Lock = Literal["share", "update"]
 _failure_policy = _accounts.c.settings[FAILURE_POLICY].as_string()
 
 
@@ -107,7 +108,8 @@ _NEXT_TURN = (
 
 @dataclass(frozen=True)
 class Turn:
-    """What one lease of a callback brought; `ended` are the subscriptions to deactivate, with the reasons."""
+    """What one lease of a callback brought; `ended` are the subscriptions of which a delivery gave up, with
+    the reasons."""
 
     lease: Lease
     settled: Sequence[Settlement]
@@ -115,8 +117,14 @@ class Turn:
     slow: bool
 
 
-async def callback_id(connection: AsyncConnection, *, account_id: int, url: str) -> int:
-    """The callback of this account with this URL, made if it is new."""
+async def callback_id(
+    connection: AsyncConnection, *, account_id: int, url: str, beside: Collection[int] = ()
+) -> int:
+    """The callback of this account with this URL, made if it is new. It is locked, and so are those `beside`
+    it, which is for whoever changes their deliveries as well."""
+    if beside:
+        same = and_(_callbacks.c.account_id == account_id, _callbacks.c.url == url)
+        await _lock_callbacks(connection, or_(_callbacks.c.id.in_(beside), same))
     dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
     statement = dialect.insert(_callbacks).values(account_id=account_id, url=url, slow=False)
     same = statement.on_conflict_do_update(index_elements=["account_id", "url"], set_={"url": url})
@@ -132,6 +140,16 @@ async def subscribe(
     return int(done.inserted_primary_key[0])  # type: ignore[index]
 
 
+async def hold_callbacks(connection: AsyncConnection, callback_ids: Collection[int]) -> None:
+    """Locks callbacks until the end of the transaction: no turn settles deliveries to them meanwhile."""
+    await _lock_callbacks(connection, _callbacks.c.id.in_(callback_ids))
+
+
+async def _lock_callbacks(connection: AsyncConnection, which: ColumnElement[bool]) -> None:
+    locked = select(_callbacks.c.id).where(which).order_by(_callbacks.c.id)
+    await connection.execute(locked.with_for_update())
+
+
 def row_name(subscription_id: int) -> str:
     """The name that the sealed key of a subscription is bound to."""
     return f"subscription/{subscription_id}"
@@ -144,11 +162,12 @@ async def seal_subscription(connection: AsyncConnection, subscription_id: int, s
 
 
 async def subscriptions_of(
-    connection: AsyncConnection, instance_id: int, *, lock: Literal["share", "update"] | None = None
+    connection: AsyncConnection, instance_id: int, *, topic: str | None = None, lock: Lock | None = None
 ) -> list[Subscription]:
-    """The subscriptions of an instance. With a lock they stay as they are until the end of the transaction:
-    a delivery that is written meanwhile can then not miss their move to another callback."""
+    """The subscriptions of an instance, to one topic or to all. With a lock they stay as they are until the
+    end: a delivery that is written meanwhile cannot miss their move to another callback."""
     statement = select(_subscriptions).where(_subscriptions.c.instance_id == instance_id)
+    statement = statement if topic is None else statement.where(_subscriptions.c.topic == topic)
     if lock:
         statement = statement.with_for_update(read=lock == "share")
     rows = await connection.execute(statement.order_by(_subscriptions.c.id))
@@ -160,6 +179,7 @@ async def move(
 ) -> None:
     """Sends what a subscription has not delivered yet, and whatever follows, to another callback. A
     subscription that was deactivated is active again: its owner has named a receiver."""
+    await hold_callbacks(connection, {subscription.callback_id, callback_id})
     await connection.execute(
         update(_subscriptions)
         .where(_subscriptions.c.id == subscription.id)
@@ -187,7 +207,7 @@ async def keep_order(
     connection: AsyncConnection, subscription: Subscription, *, ordered: bool, now: datetime
 ) -> None:
     """Begins to keep the order of what follows, or ends it and lets go what was held back. The caller holds
-    the subscription."""
+    the subscription and its callback."""
     if subscription.ordered == ordered:
         return
     this = _subscriptions.c.id == subscription.id
@@ -204,7 +224,8 @@ async def release(connection: AsyncConnection, delivery_ids: Collection[int], *,
     """
     if not delivery_ids or not await ordering.hold_subscriptions(connection, delivery_ids):
         return
-    await _lock_callbacks_of(connection, delivery_ids)
+    concerned = select(_deliveries.c.callback_id).where(_deliveries.c.id.in_(delivery_ids))
+    await _lock_callbacks(connection, _callbacks.c.id.in_(concerned))
     await _let_go(connection, delivery_ids, now)
 
 
@@ -212,12 +233,6 @@ async def hold_back(connection: AsyncConnection, subscription_id: int) -> None:
     """After deliveries of a subscription were made due: those that an earlier one is in the way of wait on.
     The caller holds the subscription."""
     await ordering.hold_back(connection, ordering.about(subscription_id))
-
-
-async def _lock_callbacks_of(connection: AsyncConnection, delivery_ids: Collection[int]) -> None:
-    concerned = select(_deliveries.c.callback_id).where(_deliveries.c.id.in_(delivery_ids))
-    locked = select(_callbacks.c.id).where(_callbacks.c.id.in_(concerned))
-    await connection.execute(locked.order_by(_callbacks.c.id).with_for_update())
 
 
 async def _let_go(connection: AsyncConnection, delivery_ids: Collection[int], now: datetime) -> None:
@@ -229,7 +244,9 @@ async def _let_go(connection: AsyncConnection, delivery_ids: Collection[int], no
 async def deactivate(
     connection: AsyncConnection, subscription: Subscription, reason: str, *, now: datetime
 ) -> None:
-    """Ends the pushing of a subscription; what it still has to deliver is queued, never dropped."""
+    """Ends the pushing of a subscription, which the caller holds; what it still has to deliver is queued,
+    never dropped."""
+    await hold_callbacks(connection, [subscription.callback_id])
     await _deactivate(connection, subscription.callback_id, subscription.id, reason, now)
 
 
@@ -259,8 +276,7 @@ async def append(
 
 async def _make_due(connection: AsyncConnection, callback_ids: Collection[int], now: datetime) -> None:
     if len(callback_ids) > 1:
-        which = select(_callbacks.c.id).where(_callbacks.c.id.in_(callback_ids))
-        await connection.execute(which.order_by(_callbacks.c.id).with_for_update())
+        await hold_callbacks(connection, callback_ids)
     sooner = or_(_callbacks.c.due_at.is_(None), _callbacks.c.due_at > now)
     await connection.execute(
         update(_callbacks)
@@ -333,12 +349,13 @@ async def finish_turns(
     turns = [turn for turn in turns if turn.lease in held]
     if not turns:
         return {}
-    await settlements.write(connection, {turn.lease.row_id: turn.settled for turn in turns}, now)
+    gave_up = await settlements.write(connection, {turn.lease.row_id: turn.settled for turn in turns}, now)
     if arrived:
         still = [item.delivery_id for turn in turns for item in turn.settled if item.let_go]
         await _let_go(connection, still, now)
     for turn in turns:
-        for subscription_id, reason in turn.ended.items():
+        for subscription_id in turn.ended.keys() & gave_up:
+            reason = turn.ended[subscription_id]
             await _deactivate(connection, turn.lease.row_id, subscription_id, reason, now)
     due: dict[int, datetime | None] = {}
     for slow in {turn.slow for turn in turns}:

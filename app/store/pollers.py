@@ -16,6 +16,13 @@ from app.store.tables import Poller, table
 _pollers = table(Poller)
 
 
+async def hold(connection: AsyncConnection, instance_id: int) -> list[Poller]:
+    """The pollers of an instance, which stay as they are until the end of the transaction. Whoever changes
+    several of them holds them first: they are locked in one order then."""
+    mine = select(_pollers).where(_pollers.c.instance_id == instance_id).order_by(_pollers.c.id)
+    return [Poller(**row) for row in (await connection.execute(mine.with_for_update())).mappings()]
+
+
 async def create(connection: AsyncConnection, *, waits: bool = False, **values: Any) -> None:
     """Starts the polling of one resource of an instance."""
     await connection.execute(insert(_pollers).values(failures=0, waits=waits, **values))
@@ -34,6 +41,7 @@ async def configure(connection: AsyncConnection, instance_id: int, resource: str
 async def begin(connection: AsyncConnection, instance_id: int, *, at: str, instead_of: str) -> None:
     """Gives the pollers of an instance that still stand at `instead_of` the place where they begin, also if
     somebody is reading from there just now: what he finds is later."""
+    await hold(connection, instance_id)
     await connection.execute(
         update(_pollers)
         .where(_pollers.c.instance_id == instance_id, _pollers.c.cursor == instead_of)
@@ -43,6 +51,7 @@ async def begin(connection: AsyncConnection, instance_id: int, *, at: str, inste
 
 async def remove(connection: AsyncConnection, instance_id: int, *, keep: Collection[str] = ()) -> None:
     """Ends the polling of an instance's resources, but for those to keep."""
+    await hold(connection, instance_id)
     await connection.execute(
         delete(_pollers).where(_pollers.c.instance_id == instance_id, _pollers.c.resource.not_in(keep))
     )
@@ -77,6 +86,7 @@ async def hint(connection: AsyncConnection, instance_id: int, *, now: datetime) 
 
     The caller wakes the workers (`wakeups.notify`, `Wakeups.hint`).
     """
+    await hold(connection, instance_id)
     free = and_(_pollers.c.fence.is_(None), _pollers.c.failures == 0, _pollers.c.due_at > now)
     await connection.execute(
         update(_pollers)
@@ -149,6 +159,7 @@ async def fail(
 
 async def stop(connection: AsyncConnection, instance_id: int, *, error: str, now: datetime) -> list[str]:
     """Ends the polling of an instance until it is enabled again, and answers the resources it was about."""
+    await hold(connection, instance_id)
     rows = await connection.execute(
         update(_pollers)
         .where(_pollers.c.instance_id == instance_id)
@@ -173,6 +184,7 @@ async def release(connection: AsyncConnection, lease: Lease, *, due_at: datetime
 
 
 async def _set_due(connection: AsyncConnection, instance_id: int, due_at: datetime | None) -> None:
+    await hold(connection, instance_id)
     await connection.execute(
         update(_pollers)
         .where(_pollers.c.instance_id == instance_id)

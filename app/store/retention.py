@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -16,6 +16,7 @@ from sqlalchemy import (
     exists,
     false,
     func,
+    literal_column,
     or_,
     select,
     tuple_,
@@ -23,31 +24,38 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.ids import first_id_at
+from app.store import leases
+from app.store.leases import Lease, lease_of
 from app.store.tables import (
     AsyncRequest,
     Attempt,
+    Callback,
     Delivery,
     DeliveryObject,
     DeliveryStatus,
     Event,
     KnownObject,
     Notification,
+    Pruning,
+    Subscription,
     table,
 )
 
 _notifications, _deliveries, _events = table(Notification), table(Delivery), table(Event)
 _attempts, _objects, _requests = table(Attempt), table(DeliveryObject), table(AsyncRequest)
-_known = table(KnownObject)
+_known, _callbacks, _subscriptions = table(KnownObject), table(Callback), table(Subscription)
 
 _OVER = (DeliveryStatus.DELIVERED, DeliveryStatus.NOTIFIED)
 
 
 @dataclass(frozen=True)
 class Window:
-    """A few notifications by their ids. `last` is where the next ones begin, None at the end."""
+    """A few notifications by their ids. `last` is where the next ones begin; `is_last` says that they are
+    too young yet."""
 
-    last: int | None
+    last: int
     deleted: int
+    is_last: bool
 
 
 async def forget_notifications(
@@ -63,13 +71,13 @@ async def forget_notifications(
     delivery that is not over stays, and so does what somebody else holds just now."""
     ids = await _window(connection, after, limit, before)
     if not ids:
-        return Window(None, 0)
+        return Window(after, 0, is_last=True)
     asked = select(_notifications).where(_notifications.c.id.in_(ids), _is_over(before, unclaimed_before))
     found = (await connection.execute(asked.with_for_update(of=_notifications, skip_locked=True))).all()
     deliveries = await _held(connection, [row.id for row in found])
     over = [row for row in found if row.id in deliveries]
     await _delete(connection, over, [item for row in over for item in deliveries[row.id]])
-    return Window(ids[-1] if len(ids) == limit else None, len(over))
+    return Window(ids[-1], len(over), is_last=len(ids) < limit)
 
 
 async def _window(connection: AsyncConnection, after: int, limit: int, before: datetime) -> Sequence[int]:
@@ -139,15 +147,76 @@ async def _delete(connection: AsyncConnection, over: Sequence[Any], delivery_ids
     await connection.execute(delete(_notifications).where(_notifications.c.id.in_([row.id for row in over])))
 
 
+async def begin(
+    connection: AsyncConnection, *, now: datetime, lease: timedelta, anew_before: datetime
+) -> Pruning | None:
+    """Takes the work for as long as `lease`, where it was left; at the oldest, when it was begun there before
+    `anew_before`. None when it is not due, or somebody else does it."""
+    rows = await leases.claim(connection, Pruning, limit=1, now=now, lease=lease)
+    if not rows:
+        return None
+    found = Pruning(**rows[0])
+    if found.began_at is None or found.began_at < anew_before:
+        found.place, found.began_at = 0, now
+        await leases.keep(connection, Pruning, lease_of(found), place=0, began_at=now)
+    return found
+
+
+async def go_on(connection: AsyncConnection, lease: Lease, *, place: int, until: datetime) -> bool:
+    """Notes how far the work has come and holds it on. False when it was lost to somebody else."""
+    return await leases.keep(connection, Pruning, lease, place=place, leased_until=until)
+
+
+async def rest(connection: AsyncConnection, lease: Lease, *, due_at: datetime) -> None:
+    """Lets the work go until it is due again."""
+    await leases.settle(connection, Pruning, lease, due_at=due_at)
+
+
 async def forget_requests(connection: AsyncConnection, *, limit: int, before: datetime) -> int:
-    """Deletes at most `limit` async requests that ended before a time, the oldest first."""
-    return await _forget(connection, _requests, [_requests.c.id], _requests.c.ended_at, limit, before)
+    """Deletes at most `limit` async requests that ended before a time, the oldest first, with the
+    subscriptions that were made for them and have nothing to tell any more. Answers how many requests."""
+    keys = [_requests.c.id, _requests.c.subscription_id]
+    gone = await _forget(connection, _requests, keys[:1], _requests.c.ended_at, limit, before, keys)
+    if gone:
+        await _end(connection, sorted({row.subscription_id for row in gone}))
+    return len(gone)
+
+
+async def _end(connection: AsyncConnection, subscription_ids: Sequence[int]) -> None:
+    """Deletes those of these subscriptions to the answers of requests that nothing refers to any more, and
+    their callbacks if nobody else has them. What somebody holds stays."""
+    of_requests = _subscriptions.c.topic.like("%-async")
+    chosen = select(_subscriptions.c.id).where(_subscriptions.c.id.in_(subscription_ids), of_requests)
+    held = (await connection.scalars(chosen.with_for_update(skip_locked=True))).all()
+    own = _deliveries.c.subscription_id == _subscriptions.c.id
+    same_callback = _deliveries.c.callback_id == _subscriptions.c.callback_id
+    gone = delete(_subscriptions).where(
+        _subscriptions.c.id.in_(held),
+        ~exists().where(_requests.c.subscription_id == _subscriptions.c.id),
+        ~exists().where(own, _deliveries.c.status == literal_column(f"'{DeliveryStatus.QUEUED}'")),
+        ~exists().where(own, same_callback, _deliveries.c.due_at.is_not(None)),
+    )
+    callback_ids = (await connection.scalars(gone.returning(_subscriptions.c.callback_id))).all()
+    await _drop_callbacks(connection, callback_ids)
+
+
+async def _drop_callbacks(connection: AsyncConnection, callback_ids: Sequence[int]) -> None:
+    """They are held before it is looked who has them: whoever subscribes writes to the callback first."""
+    chosen = select(_callbacks.c.id).where(_callbacks.c.id.in_(callback_ids))
+    held = (await connection.scalars(chosen.with_for_update(skip_locked=True))).all()
+    await connection.execute(
+        delete(_callbacks).where(
+            _callbacks.c.id.in_(held),
+            ~exists().where(_subscriptions.c.callback_id == _callbacks.c.id),
+            ~exists().where(_deliveries.c.callback_id == _callbacks.c.id, _deliveries.c.due_at.is_not(None)),
+        )
+    )
 
 
 async def forget_objects(connection: AsyncConnection, *, limit: int, before: datetime) -> int:
     """Deletes at most `limit` known objects that no event has been about since a time."""
     keys = [_known.c.instance_id, _known.c.object_key]
-    return await _forget(connection, _known, keys, _known.c.seen_at, limit, before)
+    return len(await _forget(connection, _known, keys, _known.c.seen_at, limit, before, keys))
 
 
 async def _forget(
@@ -157,9 +226,10 @@ async def _forget(
     time: Any,
     limit: int,
     before: datetime,
-) -> int:
+    answered: Sequence[Column[Any]],
+) -> Sequence[Any]:
     old = select(*keys).where(time < before).order_by(time).limit(limit)
     picked = old.with_for_update(skip_locked=True).cte("old")
     chosen = tuple_(*keys).in_(select(*picked.c)) if len(keys) > 1 else keys[0].in_(select(*picked.c))
-    gone = await connection.execute(delete(rows).where(chosen).returning(*keys))
-    return len(gone.all())
+    gone = await connection.execute(delete(rows).where(chosen).returning(*answered))
+    return gone.all()

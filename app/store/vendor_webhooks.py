@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, case, delete, exists, insert, literal, select, update
+from sqlalchemy import and_, case, delete, exists, insert, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import leases
@@ -131,12 +131,17 @@ async def called(connection: AsyncConnection, element_key: str, instance_ids: Se
 
 
 async def of_owner(connection: AsyncConnection, element_key: str, owner: str, *, limit: int) -> list[int]:
-    """At most `limit` instances of an element whose vendor knows their user by this id. One look into an
-    index and one per instance found, however many instances there are."""
+    """At most `limit` instances of an element, in use, whose vendor knows their user by this id. One look
+    into an index and one per instance found, however many instances there are."""
     statement = (
         select(_webhooks.c.instance_id)
         .join(_instances, _instances.c.id == _webhooks.c.instance_id)
-        .where(_webhooks.c.owner == owner, _instances.c.element_key == element_key)
+        .where(
+            _webhooks.c.owner == owner,
+            _instances.c.element_key == element_key,
+            _instances.c.deleted_at.is_(None),
+            _instances.c.disabled.is_(False),
+        )
         .order_by(_webhooks.c.instance_id)
         .limit(limit)
     )
@@ -161,21 +166,32 @@ async def count_received(
     return done.rowcount == 1
 
 
-async def count_refused(connection: AsyncConnection, webhook_id: int, *, now: datetime, hinted: bool) -> None:
-    """Counts a call that the vendor did not make, which may have `hinted` the pollers."""
+async def count_refused(
+    connection: AsyncConnection, webhook_ids: Sequence[int], *, now: datetime, hinted: Sequence[int] = ()
+) -> None:
+    """Counts a call that the vendor did not make, for each of these; it has `hinted` the pollers of some."""
+    ordered = select(_webhooks.c.id).where(_webhooks.c.id.in_(webhook_ids)).order_by(_webhooks.c.id)
+    hint = case((_webhooks.c.id.in_(hinted), literal(now, UtcDateTime())), else_=_webhooks.c.hinted_at)
     await connection.execute(
         update(_webhooks)
-        .where(_webhooks.c.id == webhook_id)
-        .values(refused=_webhooks.c.refused + 1, refused_at=now, **_hint(hinted, now))
+        .where(_webhooks.c.id.in_(ordered.with_for_update()))
+        .values(refused=_webhooks.c.refused + 1, refused_at=now, hinted_at=hint)
     )
 
 
-async def last_hint(connection: AsyncConnection, webhook_id: int) -> datetime | None:
-    """When a call has woken the pollers of the instance last."""
-    found: datetime | None = await connection.scalar(
-        select(_webhooks.c.hinted_at).where(_webhooks.c.id == webhook_id)
+async def unhinted(
+    connection: AsyncConnection, webhook_ids: Sequence[int], *, since: datetime
+) -> dict[int, int]:
+    """The instances, by webhook, whose pollers no call has woken after `since`; in the order of their ids."""
+    statement = (
+        select(_webhooks.c.id, _webhooks.c.instance_id)
+        .where(
+            _webhooks.c.id.in_(webhook_ids),
+            or_(_webhooks.c.hinted_at.is_(None), _webhooks.c.hinted_at <= since),
+        )
+        .order_by(_webhooks.c.instance_id)
     )
-    return found
+    return {row.id: row.instance_id for row in await connection.execute(statement)}
 
 
 async def note(

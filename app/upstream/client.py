@@ -27,6 +27,7 @@ from app.errors import VendorError, VendorThrottled, VendorUnauthorized, VendorU
 from app.http_client import pooled_client
 from app.upstream.content import Content
 from app.upstream.progress import Progress
+from app.upstream.reading import parse
 
 _KEEPALIVE = 30.0  # seconds for which an idle connection to a vendor is kept
 _ATTEMPTS = 5  # of one call that may be repeated; the time budget usually ends it before
@@ -81,7 +82,7 @@ class Upstream:
     request that may be repeated waits out throttling and tries again while the budget lasts. `hosts` are
     the vendor's other hosts by their names. `hints` are what a provider may remember of this account
     between calls; each of them may vanish or be out of date. `waits` is the client whose connections are
-    held until a vendor has news.
+    held until a vendor has news. `patience` is how long one call may take, if that is not the client's time.
     """
 
     def __init__(
@@ -96,8 +97,10 @@ class Upstream:
         hints: MutableMapping[str, str] | None = None,
         transfer_timeout: timedelta = timedelta(minutes=2),
         waits: httpx.AsyncClient | None = None,
+        patience: timedelta | None = None,
     ) -> None:
         self._client = client
+        self._patience = patience.total_seconds() if patience else client.timeout.read
         self._waits = waits or client
         self._hosts = {"": base_url, **(hosts or {})}
         self._token = token
@@ -127,7 +130,13 @@ class Upstream:
         makes that harmless.
         """
         request = self._client.build_request(
-            method, self.url(path, host), params=params, json=json, content=content, headers=headers
+            method,
+            self.url(path, host),
+            params=params,
+            json=json,
+            content=content,
+            headers=headers,
+            timeout=httpx.Timeout(self._client.timeout.connect, read=self._patience),
         )
         errors = _REPEATABLE.get(method, _NOT_DONE)
         return await self._repeated(errors, lambda: self._authorized(partial(self._send, request)))
@@ -285,7 +294,7 @@ class Upstream:
 
     async def _send(self, request: httpx.Request, token: str) -> httpx.Response:
         request.headers["Authorization"] = f"Bearer {token}"
-        return await send(self._client, request, self._interpret, total=self._client.timeout.read)
+        return await send(self._client, request, self._interpret, total=self._patience)
 
     async def _open(self, request: httpx.Request, token: str) -> httpx.Response:
         request.headers["Authorization"] = f"Bearer {token}"
@@ -348,13 +357,10 @@ def _accepted(response: httpx.Response, interpret: Interpreter) -> httpx.Respons
 
 
 def decode(response: httpx.Response) -> Any:
-    """The JSON of an answer. Raises VendorUnavailable when a proxy or a fault put something else there.
-
-    A NUL in a text, which PostgreSQL cannot store, is replaced: it must not end the reading of a stream.
-    """
+    """The JSON of an answer. Raises VendorUnavailable when a proxy or a fault put something else there."""
     try:
-        return orjson.loads(response.content.replace(b"\\u0000", b"\\ufffd"))
-    except orjson.JSONDecodeError:
+        return parse(response.content)
+    except ValueError:
         raise VendorUnavailable(
             f"{response.request.method} {response.request.url.path}: the vendor's answer is not JSON",
             provider_message=response.text,

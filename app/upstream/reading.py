@@ -3,12 +3,49 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import orjson
+
+from app.errors import BadRequest
+
+LONGEST_ID = 100  # characters of an event's own id that are kept; it is in an index
+
+_DEEPEST = 16  # levels that are put around what a vendor says before it is stored
+_ESCAPES = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+
+
+def parse(body: bytes) -> Any:
+    """The JSON that a vendor has sent. What no database can store and must not end the reading of a stream,
+    a NUL or half of a pair of surrogates, is replaced. Raises ValueError."""
+    body = body.replace(b"\\u0000", b"\\ufffd")
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return orjson.loads(_ESCAPES.sub(_whole, body.decode(errors="replace")))
+
+
+def _whole(escape: re.Match[str]) -> str:
+    return "\\ufffd" if escape[1] else escape[0]
+
+
+def announcement(body: bytes) -> Any:
+    """The JSON of a vendor's own call. Raises BadRequest for what is none, or too deep to be stored."""
+    try:
+        nested = found = parse(body)
+        for _ in range(_DEEPEST):
+            nested = [nested]
+        orjson.dumps(nested)
+    except (ValueError, TypeError):
+        raise BadRequest("body: is not JSON that can be kept") from None
+    return found
 
 
 def mapping(value: object) -> Mapping[str, Any]:
@@ -36,6 +73,12 @@ def date(value: object) -> datetime | None:
         return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def own_id(body: Mapping[str, Any], key: str) -> str:
+    """The vendor's id of an event, or a fingerprint where there is none that can be kept."""
+    found = text(body.get(key))
+    return found if found and len(found) <= LONGEST_ID else fingerprint(body)
 
 
 def fingerprint(body: Mapping[str, Any]) -> str:

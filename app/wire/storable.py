@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
 
 from app.errors import BadRequest
 
@@ -34,6 +36,16 @@ def check(value: Any) -> None:
                 case list():
                     below += item
         level = below
+
+
+def _storable(text: str) -> str:
+    if _UNSTORABLE.search(text):
+        raise ValueError("holds a character that cannot be stored, so nothing has it")
+    return text
+
+
+Storable = Annotated[str, AfterValidator(_storable)]
+"""A text that something stored can be compared with."""
 
 
 def _check_text(text: str) -> None:

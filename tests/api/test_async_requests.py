@@ -18,7 +18,7 @@ from app.async_requests import RequestWorker
 from app.poller import PollWorker
 from app.sealing import Sealer
 from app.store import outbox
-from app.store.tables import AsyncRequest, Callback, Delivery, Notification, Subscription, table
+from app.store.tables import AsyncRequest, Callback, Delivery, Instance, Notification, Subscription, table
 
 CALLBACK = "https://app.example.com/done"
 LATER = {"Elements-Async-Request": "True", "Elements-Async-Callback-Url": CALLBACK}
@@ -171,6 +171,42 @@ async def test_without_the_header_the_instances_callback_is_told_and_signed(
     assert b"secret-k" in sealer.open(later.sealed, outbox.row_name(later.id))
 
 
+@pytest.mark.parametrize(
+    ("url", "trusted"),
+    [
+        ("https://APP.example.com:443/elsewhere", True),
+        ("http://app.example.com/done", False),
+        ("https://app.example.com:8443/done", False),
+        ("https://other.example.com/done", False),
+    ],
+)
+async def test_passwords_go_to_the_place_that_they_were_configured_for(
+    gateway: Gateway, folder: str, url: str, *, trusted: bool
+) -> None:
+    secrets = {"signature.key": "secret-k", "basic.username": "ann", "basic.password": "secret-p"}
+    secrets |= {"callback.headers": "X-Api: secret-h", "callback.url": CALLBACK}
+    made = await gateway.connect(**{f"event.notification.{key}": value for key, value in secrets.items()})
+    headers = gateway.hub(made["token"]) | LATER | {"Elements-Async-Callback-Url": url}
+    await gateway.http.delete(f"/folders?path={folder}", headers=headers)
+    (later,) = await rows(gateway, Subscription)
+    carried = gateway.runtime.sealer.open(later.sealed, outbox.row_name(later.id))
+    found = [word for word in (b"secret-k", b"secret-p", b"secret-h") if word in carried]
+    assert found == ([b"secret-k", b"secret-p", b"secret-h"] if trusted else [b"secret-k"])
+
+
+async def test_what_older_versions_let_in_does_not_hinder_a_request(
+    gateway: Gateway, ask: Ask, folder: str
+) -> None:
+    stored = {"event.notification.basic.username": "a:b", "event.poller.urls": "crm|/hubs/crm/accounts"}
+    async with gateway.runtime.database.write() as connection:
+        instances = table(Instance)
+        known = await connection.scalar(select(instances.c.configuration)) or {}
+        await connection.execute(update(instances).values(configuration=known | stored))
+    answer = await ask("DELETE", f"/folders?path={folder}")
+    assert answer.status_code == 200
+    assert len(await rows(gateway, AsyncRequest)) == 1
+
+
 async def test_events_do_not_go_to_the_urls_of_async_requests(
     gateway: Gateway, acme: Acme, folder: str
 ) -> None:
@@ -237,14 +273,76 @@ async def test_a_delete_that_is_run_again_after_a_crash_is_done(
     assert body["response"] == {"status": 200}
 
 
-async def test_a_copy_that_is_run_again_after_a_crash_is_told_as_it_is(
+async def test_a_copy_that_is_run_again_after_a_crash_is_done(
     gateway: Gateway, ask: Ask, folder: str
 ) -> None:
+    await ask("POST", f"/folders/copy?path={folder}", path="/Shared/a copy")
+    await crash(gateway)
+    await work(gateway)
+    (body,) = await told(gateway)
+    assert body["response"]["status"] == 200
+    assert body["response"]["body"]["path"] == "/Shared/a copy"
+
+
+async def test_a_destination_that_was_there_before_is_a_conflict_after_a_crash_too(
+    gateway: Gateway, ask: Ask, acme: Acme, folder: str
+) -> None:
+    acme.change("folder", "/Shared/copy")
     await ask("POST", f"/folders/copy?path={folder}", path="/Shared/copy")
+    later = gateway.runtime.clock.now() + timedelta(hours=1)
+    async with gateway.runtime.database.write() as connection:
+        await connection.execute(update(table(AsyncRequest)).values(created_at=later))
     await crash(gateway)
     await work(gateway)
     (body,) = await told(gateway)
     assert body["response"]["status"] == 409
+
+
+async def test_a_vendor_may_take_longer_than_while_a_client_waits(
+    gateway: Gateway, ask: Ask, acme: Acme, folder: str
+) -> None:
+    await ask("POST", f"/folders/copy?path={folder}", path="/Shared/copy")
+    gateway.runtime.vendors.timeout = httpx.Timeout(0.2)
+    acme.fault("slow", path="/pubapi/v1/fs", seconds=0.5, times=100)
+    await work(gateway)
+    (body,) = await told(gateway)
+    assert body["response"]["status"] == 200
+
+
+async def test_a_delete_that_was_throttled_has_deleted_nothing(
+    gateway: Gateway, ask: Ask, acme: Acme
+) -> None:
+    await ask("DELETE", "/folders?path=/Shared/none")
+    acme.fault("429", path="/pubapi/v1/fs", times=5)
+    await work(gateway)
+    (request,) = await rows(gateway, AsyncRequest)
+    assert (request.attempts, request.ended_at) == (1, None)
+    await work(gateway)
+    (body,) = await told(gateway)
+    assert body["response"]["status"] == 404
+
+
+async def test_a_request_that_kills_its_workers_is_given_up(
+    gateway: Gateway, ask: Ask, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.async_requests._ATTEMPTS", 2)
+    await ask("DELETE", f"/folders?path={folder}")
+    async with gateway.runtime.database.write() as connection:
+        await connection.execute(update(table(AsyncRequest)).values(attempts=2, may_be_done=True))
+    await work(gateway)
+    (body,) = await told(gateway)
+    assert body["response"]["status"] == 502
+    assert await exists(ask, folder)
+
+
+async def test_an_instance_has_answers_sent_to_so_many_urls_and_no_more(
+    gateway: Gateway, ask: Ask, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.async_requests.MOST_URLS", 1)
+    other = LATER | {"Elements-Async-Callback-Url": "https://app.example.com/other"}
+    for headers, status in ((LATER, 200), (other, 409), (LATER, 200)):
+        assert (await ask("DELETE", f"/folders?path={folder}", headers)).status_code == status
+    assert len(await rows(gateway, Subscription)) == 1
 
 
 async def crash(gateway: Gateway) -> None:
@@ -282,12 +380,13 @@ async def test_a_receiver_that_was_given_up_is_called_again_when_it_is_named_aga
     assert [row.status for row in await rows(gateway, Delivery)] == ["created"]
 
 
-async def test_who_ends_the_subscription_withdraws_its_requests(
-    gateway: Gateway, ask: Ask, folder: str
-) -> None:
+async def test_a_subscription_ends_after_its_requests(gateway: Gateway, ask: Ask, folder: str) -> None:
     await ask("DELETE", f"/folders?path={folder}")
     (later,) = await rows(gateway, Subscription)
     path = f"/notifications/subscriptions/{later.id}"
+    assert (await gateway.http.delete(path, headers=gateway.platform)).status_code == 409
+    assert await rows(gateway, Subscription) == [later]
+    await work(gateway)
     answer = await gateway.http.delete(path, headers=gateway.platform)
     assert answer.status_code == 200, answer.text
     assert await rows(gateway, AsyncRequest) == []

@@ -11,7 +11,7 @@ from gateway import Gateway
 from people import asked, settle
 from sqlalchemy import select, update
 
-from app import intake
+from app import event_log, intake
 from app.events import Origin
 from app.hubs.documents import Change
 from app.store import event_log as store
@@ -175,6 +175,32 @@ async def test_a_filtered_page_ends_its_search_and_says_where_to_go_on(
         assert answer.headers["Elements-Next-Page-Token"]
         (row,) = await walk(gateway, path, objectId="file-0")
         assert row["objectId"] == "file-0"
+        error = await get(gateway, path, 400, objectId="file-0", page=2)
+        assert error["message"].startswith("page: ")
+
+
+async def test_pages_of_a_log_that_was_searched_to_its_end_can_be_counted(gateway: Gateway) -> None:
+    instance = await gateway.connect()
+    await report(gateway, instance, ["a", "b", "c"])
+    pages = [
+        await get(gateway, "/instances/events", objectType="file", pageSize=2, page=page)
+        for page in (1, 2, 3)
+    ]
+    assert [len(page) for page in pages] == [2, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "value"),
+    [
+        ("events", "objectId", "a\0b"),
+        ("events", "eventType", "\0"),
+        ("events", "objectType", "\0"),
+        ("events/analytics", "accountIds[]", str(2**63)),
+    ],
+)
+async def test_what_no_database_holds_is_refused(gateway: Gateway, path: str, name: str, value: str) -> None:
+    error = await get(gateway, f"/instances/{path}", 400, **dict[str, Any]({name: value}))
+    assert error["message"].startswith(name)
 
 
 async def test_events_are_their_accounts_alone(gateway: Gateway) -> None:
@@ -239,6 +265,36 @@ async def test_events_are_counted_by_instance_and_by_account(gateway: Gateway) -
     assert [bucket["records"] for bucket in buckets if bucket["total"]] == [
         [{"accountId": me["id"], "count": 3}]
     ]
+
+
+async def test_with_an_element_token_the_events_of_its_instance_are_counted(gateway: Gateway) -> None:
+    one, two = await gateway.connect(), await gateway.connect()
+    await report(gateway, one, ["a", "b"])
+    await report(gateway, two, ["c"])
+    headers = gateway.platform
+    both = {"Authorization": f"{headers['Authorization']}, Element {one['token']}"}
+    for asked_with in (both, gateway.hub(one["token"])):
+        path = "/instances/events/analytics"
+        assert sum(item["count"] for item in await get(gateway, path, headers=asked_with)) == 2
+        for part in ("instances", "accounts"):
+            buckets = await get(gateway, f"{path}/{part}", headers=asked_with)
+            assert sum(bucket["total"] for bucket in buckets) == 2
+        me = await get(gateway, "/accounts/me")
+        named: dict[str, Any] = {"accountIds[]": me["id"], "headers": asked_with}
+        assert sum(item["count"] for item in await get(gateway, path, **named)) == 2
+        await get(gateway, path, 403, **named | {"accountIds[]": me["id"] + 1})
+
+
+async def test_it_is_said_when_not_all_accounts_are_counted(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = "/instances/events/analytics"
+    answer = await gateway.http.get(path, headers=gateway.platform)
+    assert "Elements-Error" not in answer.headers
+    monkeypatch.setattr(event_log, "MOST_ACCOUNTS", 1)
+    await settle(gateway)
+    answer = await gateway.http.get(path, headers=gateway.platform)
+    assert "only the first 1 accounts" in answer.headers["Elements-Error"]
 
 
 @pytest.mark.parametrize(

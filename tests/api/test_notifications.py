@@ -11,12 +11,21 @@ from gateway import Gateway
 from people import asked, settle
 from sqlalchemy import func, select, update
 
-from app import intake, notifications
+from app import intake, notifications, subscribing
 from app.delivery import carried
 from app.events import Origin
 from app.hubs.documents import Change
 from app.store import instances, outbox
-from app.store.tables import Callback, Delivery, DeliveryObject, Notification, Subscription, Via, table
+from app.store.tables import (
+    NO_CALLBACK,
+    Callback,
+    Delivery,
+    DeliveryObject,
+    Notification,
+    Subscription,
+    Via,
+    table,
+)
 
 URL = "http://callback.example.com/a?b=c"
 EVENTS = {"event.notification.enabled": True, "event.notification.callback.url": URL}
@@ -95,7 +104,13 @@ async def test_notifications_are_listed_by_topic_the_newest_first(gateway: Gatew
 async def test_a_list_of_notifications_needs_a_topic_and_an_unknown_one_has_none(gateway: Gateway) -> None:
     error = await call(gateway, "GET", "/notifications", 400)
     assert "topics[]" in error["message"]
-    for unknown in ("nothing", "instance-1-box-events", "instance-9-x", "instance-" + "9" * 30 + "-x-events"):
+    for unknown in (
+        "nothing",
+        "instance-1-box-events",
+        "instance-1-\0-events",
+        "instance-9-x",
+        "instance-" + "9" * 30 + "-x-events",
+    ):
         assert await call(gateway, "GET", "/notifications", params={"topics[]": unknown}) == []
     await call(gateway, "GET", "/notifications", 400, params={"topics[]": [f"t{n}" for n in range(21)]})
 
@@ -192,6 +207,7 @@ async def test_a_change_of_the_configuration_leaves_added_subscriptions_alone(ga
         ({"config": {}}, "config.url"),
         ({"config": {"url": "ftp://a.example.com"}}, "config.url"),
         ({"config": {"url": "   "}}, "config.url"),
+        ({"config": {"url": URL, "signatureKey": "whsec_é"}}, "config.signatureKey"),
     ],
 )
 async def test_a_subscription_that_cannot_work_is_refused(
@@ -208,7 +224,7 @@ async def test_a_subscription_that_cannot_work_is_refused(
 async def test_an_instance_has_so_many_subscriptions_and_no_more(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notifications, "MOST_SUBSCRIPTIONS", 1)
+    monkeypatch.setattr(subscribing, "MOST_SUBSCRIPTIONS", 1)
     instance = await gateway.connect()
     await subscribe(gateway, instance)
     body = {"topics": [topic(instance)], "config": {"url": URL}}
@@ -376,3 +392,200 @@ async def test_notifications_are_their_accounts_alone(gateway: Gateway) -> None:
         refused = await asked(gateway, stranger, "POST", "/notifications/subscriptions", **body)
         assert refused.status_code == 400
     assert (await asked(gateway, people.ann, "GET", sub)).status_code == 200
+
+
+async def test_a_neighbour_of_a_notification_is_not_that_notification(gateway: Gateway) -> None:
+    instance = await gateway.connect(**EVENTS)
+    await report(gateway, instance, [str(number) for number in range(4)])
+    chosen = (await rows(gateway, Delivery))[1].notification_id
+    for value in (chosen, f"'{chosen}'", f"'+{chosen}'"):
+        where = {"where": f"notificationId = {value}"}
+        found = await call(gateway, "GET", DELIVERIES, params=where)
+        assert [item["notificationId"] for item in found] == [str(chosen)]
+    await set_deliveries(gateway, status="queued", due_at=None)
+    where = {"where": f"notificationId = {chosen}"}
+    assert await call(gateway, "PUT", DELIVERIES, params=where) == {"redelivered": 1}
+    for text, count in (
+        (f"notificationId >= {chosen}", 3),
+        (f"notificationId < {chosen}", 1),
+        ("notificationId > " + "9" * 30, 0),
+    ):
+        assert len(await call(gateway, "GET", DELIVERIES, params={"where": text})) == count
+
+
+@pytest.mark.parametrize("sign", ["=", "<=", ">="])
+async def test_what_is_asked_by_id_is_sought_by_id(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, sign: str
+) -> None:
+    monkeypatch.setattr(notifications, "BATCH", 1)
+    monkeypatch.setattr(notifications, "LEAST", 1)
+    monkeypatch.setattr(notifications, "LOOKED_AT", 1)
+    instance = await gateway.connect(**EVENTS)
+    await report(gateway, instance, ["a", "b", "c"])
+    place = {"=": 1, "<=": 0, ">=": 2}[sign]
+    chosen = (await rows(gateway, Delivery))[place].notification_id
+    where = {"where": f"notificationId {sign} {chosen}"}
+    (found,) = await call(gateway, "GET", DELIVERIES, params=where)
+    assert found["notificationId"] == str(chosen)
+
+
+async def test_a_condition_means_the_same_of_a_subscription_as_of_a_delivery(gateway: Gateway) -> None:
+    instance = await gateway.connect(**EVENTS)
+    await report(gateway, instance, ["a"])
+    (subscription,) = await rows(gateway, Subscription)
+    for where in (f"instanceId = '{instance['id']}.0'", f"subscriptionId = 0{subscription.id}"):
+        assert len(await call(gateway, "GET", DELIVERIES, params={"where": where})) == 1
+
+
+async def test_what_is_queued_is_found_behind_subscriptions_that_have_nothing(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifications, "LOOKED_AT", 3 * notifications.LEAST)
+    for _ in range(4):
+        await gateway.connect(**EVENTS)
+    instance = await gateway.connect(**EVENTS)
+    await report(gateway, instance, ["a"])
+    await give_up(gateway)
+    for where in ("status = 'queued'", ""):
+        (found,) = await call(gateway, "GET", DELIVERIES, params={"where": where})
+        assert found["status"] == "queued"
+
+
+async def test_a_receiver_that_its_owner_has_removed_is_not_called_again(gateway: Gateway) -> None:
+    instance = await gateway.connect(**EVENTS)
+    await report(gateway, instance, ["a"])
+    change = {"configuration": {"event.notification.callback.url": ""}}
+    await call(gateway, "PATCH", f"/instances/{instance['id']}", json=change)
+    where = {"where": "status = 'queued'"}
+    assert len(await call(gateway, "GET", DELIVERIES, params=where)) == 1
+    assert await call(gateway, "PUT", DELIVERIES, params=where) == {"redelivered": 0}
+    (subscription,) = await rows(gateway, Subscription)
+    assert not subscription.active
+    assert (await rows(gateway, Delivery))[0].status == "queued"
+
+
+async def test_what_is_sent_again_has_nothing_of_its_last_attempt(gateway: Gateway) -> None:
+    instance = await gateway.connect(**EVENTS)
+    await report(gateway, instance, ["a"])
+    await give_up(gateway)
+    await set_deliveries(gateway, attempts=9, last_status=502, last_error="HTTP 502")
+    assert await call(gateway, "PUT", DELIVERIES, params={"where": QUEUED}) == {"redelivered": 1}
+    (sent,) = await rows(gateway, Delivery)
+    assert (sent.attempts, sent.last_status, sent.last_error) == (0, None, None)
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        ({"signatureKey": "********"}, "config.signatureKey"),
+        ({"url": "http://u:********@a.example.com"}, "config.url"),
+    ],
+)
+async def test_stars_are_no_secret(gateway: Gateway, config: dict[str, str], named: str) -> None:
+    instance = await gateway.connect()
+    body = {"topics": [topic(instance)], "config": {"url": URL, **config}}
+    error = await call(gateway, "POST", "/notifications/subscriptions", 400, json=body)
+    assert error["message"].startswith(named)
+    assert await rows(gateway, Subscription) == []
+
+
+async def test_a_client_that_counts_pages_is_told_so(gateway: Gateway) -> None:
+    for path, query in ((DELIVERIES, {}), ("/notifications", {"topics[]": "t"})):
+        error = await call(gateway, "GET", path, 400, params={"page": 2, **query})
+        assert error["message"].startswith("page: ")
+        assert await call(gateway, "GET", path, params={"page": 1, **query}) == []
+
+
+async def test_a_page_ends_where_its_bodies_are_large(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = await gateway.connect(**EVENTS)
+    await report(gateway, instance, ["a", "b", "c"])
+    largest = max(len(row.body) for row in await rows(gateway, Notification))
+    for budget, pages in ((1, [1, 1, 1]), (2 * largest, [2, 1]), (10 * largest, [3])):
+        monkeypatch.setattr(notifications, "PAGE_BYTES", budget)
+        query, seen = {"topics[]": topic(instance)}, []
+        while query.get("nextPage") != "":
+            answer = await gateway.http.get("/notifications", params=query, headers=gateway.platform)
+            seen.append(len(answer.json()))
+            query["nextPage"] = answer.headers.get("Elements-Next-Page-Token", "")
+        assert seen == pages
+
+
+async def test_the_answers_of_requests_have_a_topic_of_their_own(gateway: Gateway) -> None:
+    instance = await gateway.connect(**EVENTS)
+    await report(gateway, instance, ["a", "b"])
+    last = (await rows(gateway, Notification))[-1].id
+    name = topic(instance).replace("-events", "-async")
+    async with gateway.runtime.database.write() as connection:
+        which = table(Notification).c.id == last
+        await connection.execute(
+            update(table(Notification)).where(which).values(topic=name, resource="async")
+        )
+    (found,) = await call(gateway, "GET", "/notifications", params={"topics[]": name})
+    assert found["id"] == str(last)
+    both = {"topics[]": [name, topic(instance)]}
+    assert len(await call(gateway, "GET", "/notifications", params=both)) == 2
+    await call(gateway, "DELETE", f"/instances/{instance['id']}")
+    assert len(await call(gateway, "GET", "/notifications", params=both)) == 2
+
+
+async def test_an_added_subscription_keeps_the_order_that_its_instance_asks_for(gateway: Gateway) -> None:
+    instance = await gateway.connect(**EVENTS, **{"event.notification.ordered": True})
+    assert (await subscribe(gateway, instance))["ordered"]
+    await report(gateway, instance, ["a", "b"], object_id="same", object_type="file")
+    assert [bool(row.due_at) for row in await rows(gateway, Delivery)] == [True, True, False, False]
+    change = {"configuration": {"event.notification.ordered": False}}
+    await call(gateway, "PATCH", f"/instances/{instance['id']}", json=change)
+    assert [row.ordered for row in await rows(gateway, Subscription)] == [False, False]
+    assert all(row.due_at for row in await rows(gateway, Delivery))
+    change = {"configuration": {"event.notification.ordered": True}}
+    await call(gateway, "PATCH", f"/instances/{instance['id']}", json=change)
+    assert [row.ordered for row in await rows(gateway, Subscription)] == [True, True]
+
+
+@pytest.mark.parametrize("status", ["delivered", "notified"])
+async def test_what_had_arrived_keeps_its_order_when_it_is_sent_again(gateway: Gateway, status: str) -> None:
+    instance = await gateway.connect(**EVENTS, **{"event.notification.ordered": True})
+    await report(gateway, instance, ["a", "b"], object_id="same", object_type="file")
+    await report(gateway, instance, ["c"], object_id="other", object_type="file")
+    await set_deliveries(gateway, status=status, due_at=None)
+    async with gateway.runtime.database.write() as connection:
+        await connection.execute(table(DeliveryObject).delete())
+    where = {"where": f"status='{status}'"}
+    assert await call(gateway, "PUT", DELIVERIES, params=where) == {"redelivered": 3}
+    assert [bool(row.due_at) for row in await rows(gateway, Delivery)] == [True, False, True]
+
+
+async def test_what_has_nothing_queued_is_activated_too(gateway: Gateway) -> None:
+    await gateway.connect(**EVENTS)
+    other = f"channel='webhook' and config.url='{URL}/other'"
+    await give_up(gateway)
+    for where, active in ((other, False), ("status='delivered'", False), (QUEUED, True)):
+        assert await call(gateway, "PUT", DELIVERIES, params={"where": where}) == {"redelivered": 0}
+        (subscription,) = await rows(gateway, Subscription)
+        assert subscription.active == active, where
+
+
+async def test_what_has_no_callback_is_not_activated(gateway: Gateway) -> None:
+    await gateway.connect(**EVENTS)
+    await give_up(gateway, NO_CALLBACK)
+    await call(gateway, "PUT", DELIVERIES, params={"where": "status='queued'"})
+    assert [row.active for row in await rows(gateway, Subscription)] == [False]
+
+
+async def test_who_subscribes_twice_is_told_once(gateway: Gateway) -> None:
+    instance = await gateway.connect(**EVENTS, **{"event.notification.signature.key": "configured"})
+    first = await subscribe(gateway, instance, signatureKey="one")
+    await give_up(gateway)
+    again = await subscribe(gateway, instance, signatureKey="two")
+    assert again == first
+    row = (await rows(gateway, Subscription))[1]
+    plain = gateway.runtime.sealer.open(row.sealed, outbox.row_name(row.id))
+    assert carried.unpack(plain).keys == ("two",)
+    own = await subscribe(gateway, instance, url=URL)
+    assert (own["configured"], own["active"]) == (True, True)
+    body = {"topics": [topic(instance)], "config": {"url": URL, "signatureKey": "other"}}
+    await call(gateway, "POST", "/notifications/subscriptions", 409, json=body)
+    await report(gateway, instance, ["a"])
+    assert len(await rows(gateway, Delivery)) == 2

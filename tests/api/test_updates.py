@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,21 @@ from processes import PATIENCE
 from sqlalchemy import select
 from twins import twin_of
 
+from app.configuration import is_secret
 from app.delivery.dispatcher import DispatchWorker
 from app.poller import PollWorker
-from app.store.tables import Callback, Delivery, Event, Instance, Poller, Subscription, table
+from app.store import events
+from app.store.tables import (
+    Callback,
+    Credential,
+    Delivery,
+    Event,
+    Instance,
+    KnownObject,
+    Poller,
+    Subscription,
+    table,
+)
 
 URL = "event.notification.callback.url"
 ENABLED = "event.notification.enabled"
@@ -331,7 +344,9 @@ async def test_a_vendor_that_is_away_refuses_the_enabling_and_nothing_has_change
     assert await rows(gateway, Poller) == []
 
 
-async def test_another_resource_begins_now_and_the_known_one_goes_on(gateway: Gateway, acme: Acme) -> None:
+async def test_another_resource_of_the_stream_begins_where_the_known_one_stands(
+    gateway: Gateway, acme: Acme
+) -> None:
     def resources(*names: str) -> dict[str, Any]:
         return {name: {"url": "/hubs/documents/events"} for name in names}
 
@@ -342,11 +357,69 @@ async def test_another_resource_begins_now_and_the_known_one_goes_on(gateway: Ga
     await patch(gateway, made, {"configuration": wish})
     before, fresh = await rows(gateway, Poller)
     assert (before.resource, fresh.resource) == ("events", "more")
-    assert before.cursor != fresh.cursor
+    assert before.cursor == fresh.cursor
     assert await poll(gateway) == 2
     assert [row.row["name"] for row in await rows(gateway, Event)] == ["one.txt"]
     await patch(gateway, made, {"configuration": {"event.poller.configuration": resources("more")}})
     assert [row.resource for row in await rows(gateway, Poller)] == ["more"]
+
+
+CONTENTS = {"url": "/hubs/documents/folders/contents?path=/Shared", "idField": "id"}
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"event.poller.configuration": {"documents": {"url": "/hubs/documents/events"}}},
+        {"event.poller.configuration": "", "event.poller.urls": "documents"},
+    ],
+)
+async def test_under_another_name_the_stream_goes_on_where_it_stood(
+    gateway: Gateway, acme: Acme, wish: dict[str, Any]
+) -> None:
+    old = {"old": {"url": "/hubs/documents/events"}, "list": CONTENTS}
+    made = await gateway.connect(**{ENABLED: True, "event.poller.configuration": old})
+    acme.change("upload", "/Shared/one.txt", content="x")
+    acme.fault("500", path="/pubapi/v1/events/cursor", times=1)
+    await patch(gateway, made, {"configuration": wish})
+    assert [row.resource for row in await rows(gateway, Poller)] == ["documents"]
+    await poll(gateway)
+    assert [row.row["name"] for row in await rows(gateway, Event)] == ["one.txt"]
+
+
+async def test_a_resource_that_becomes_the_stream_begins_at_its_end(gateway: Gateway, acme: Acme) -> None:
+    made = await gateway.connect(**{ENABLED: True, "event.poller.configuration": {"events": CONTENTS}})
+    wish = {"event.poller.configuration": {"events": {"url": "/hubs/documents/events"}}}
+    await patch(gateway, made, {"configuration": wish})
+    (poller,) = await rows(gateway, Poller)
+    assert (poller.reading, poller.cursor != "now") == (None, True)
+    acme.change("upload", "/Shared/one.txt", content="x")
+    await poll(gateway)
+    assert [row.row["name"] for row in await rows(gateway, Event)] == ["one.txt"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "goes_on"),
+    [
+        ({}, {"box.events.stream": "changes"}, True),
+        ({"box.events.stream": "admin_logs"}, {"box.events.created.after": "2026-01-01T00:00:00Z"}, False),
+        ({}, {"box.events.stream": "admin_logs_streaming"}, False),
+    ],
+)
+async def test_a_cursor_of_another_stream_is_not_gone_on_with(
+    gateway: Gateway, before: dict[str, str], after: dict[str, str], goes_on: bool
+) -> None:
+    resources = {"event.poller.configuration": {"s": {"url": "/events"}, "list": CONTENTS}}
+    made = await gateway.connect(
+        "box", **{ENABLED: True, "event.poller.long.poll": "false"}, **resources, **before
+    )
+    async with gateway.runtime.database.write() as connection:
+        await connection.execute(table(Poller).update().values(cursor="12345678901234567890"))
+    await patch(gateway, made, {"configuration": after})
+    stream, listed = await rows(gateway, Poller)
+    assert (stream.resource, stream.cursor == "12345678901234567890") == ("s", goes_on)
+    assert listed.cursor == "12345678901234567890"
+    assert stream.cursor == "0" or "box.events.created.after" not in after
 
 
 @pytest.mark.parametrize("twin", ["id", "token"])
@@ -504,6 +577,39 @@ async def test_a_deletion_beside_a_change_leaves_no_poller(gateway: Gateway, rec
         assert await rows(gateway, Poller) == []
 
 
+async def known_objects(gateway: Gateway) -> int:
+    async with gateway.runtime.database.read() as connection:
+        return len((await connection.execute(select(table(KnownObject).c.object_key))).all())
+
+
+async def test_a_poll_that_ends_while_the_account_moves_is_one_of_the_old_place(
+    gateway: Gateway, acme: Acme, sandbox: httpx.Client, receiver_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await gateway.connect(**watched(receiver_url))
+    acme.change("upload", "/Shared/one.txt", content="x")
+    sandbox.put("/control/egnyte/globex").raise_for_status()
+    body = {
+        "configuration": {"subdomain": "globex"},
+        "providerData": {"code": consent(f"{gateway.sandbox_url}/egnyte/globex")},
+    }
+    worker, storing = PollWorker(gateway.runtime, asyncio.Event()), asyncio.Event()
+    (claimed,) = await worker.claim(10)
+    append = events.append
+
+    async def slowly(*given: Any, **named: Any) -> None:
+        storing.set()
+        await asyncio.sleep(0.5)
+        await append(*given, **named)
+
+    monkeypatch.setattr(events, "append", slowly)
+    polling = asyncio.create_task(worker.run(claimed))
+    await storing.wait()
+    await patch(gateway, made, body)
+    await polling
+    keys = [row.key for row in await rows(gateway, Event)]
+    assert [key[:6] for key in keys] == ["until "]
+
+
 async def test_at_another_place_the_same_ids_are_other_events(
     gateway: Gateway, acme: Acme, sandbox: httpx.Client, receiver_url: str
 ) -> None:
@@ -512,10 +618,12 @@ async def test_at_another_place_the_same_ids_are_other_events(
     await poll(gateway)
     before = {row.key for row in await rows(gateway, Event)}
     assert len(before) == 5
+    assert await known_objects(gateway) == 5
     sandbox.put("/control/egnyte/globex").raise_for_status()
     code = consent(f"{gateway.sandbox_url}/egnyte/globex")
     body = {"configuration": {"subdomain": "globex"}, "providerData": {"code": code}}
     await patch(gateway, made, body)
+    assert await known_objects(gateway) == 0, "what was at the old place says nothing of the new one"
     order = {"action": "upload", "path": "/Shared/{n}.txt", "content": "x", "count": 8}
     sandbox.post("/control/egnyte/globex/changes", json=order).raise_for_status()
     await poll(gateway)
@@ -566,3 +674,66 @@ async def test_a_configuration_does_not_grow_without_end(gateway: Gateway) -> No
     made = await gateway.connect()
     for values in ({f"k{n}": n for n in range(600)}, {"long": "x" * 300_000}):
         assert "holds more than" in (await patch(gateway, made, {"configuration": values}, 400))["message"]
+
+
+UNREADABLE = [
+    ({"event.notification.callback.headers": "abc"}, {"event.notification.callback.headers": "A: b"}),
+    ({"event.notification.basic.username": "a:b"}, {"event.notification.basic.username": "a"}),
+    ({"event.poller.urls": "crm|/hubs/crm/accounts"}, {"event.poller.urls": ""}),
+    ({"event.vendor.type": "webhooks"}, {"event.vendor.type": "polling"}),
+]
+
+
+async def let_in(gateway: Gateway, instance: dict[str, Any], **values: str) -> None:
+    """Writes a configuration that older versions took."""
+    instances = table(Instance)
+    async with gateway.runtime.database.write() as connection:
+        which = instances.c.id == instance["id"]
+        known = await connection.scalar(select(instances.c.configuration).where(which)) or {}
+        plain = {**known, **{key: value for key, value in values.items() if not is_secret(key)}}
+        await connection.execute(instances.update().where(which).values(configuration=plain))
+        secrets = await gateway.runtime.credentials.open(instance["id"])
+        secret = {key: value for key, value in values.items() if is_secret(key)}
+        secrets = replace(secrets, values={**secrets.values, **secret})
+        sealed = gateway.runtime.credentials.seal(instance["id"], secrets)
+        credentials = table(Credential)
+        which = credentials.c.instance_id == instance["id"]
+        await connection.execute(credentials.update().where(which).values(sealed=sealed))
+
+
+@pytest.mark.parametrize(("stored", "repair"), UNREADABLE)
+async def test_what_older_versions_let_in_can_be_lived_with_and_repaired(
+    gateway: Gateway, receiver_url: str, stored: dict[str, str], repair: dict[str, str]
+) -> None:
+    made = await gateway.connect(**watched(receiver_url))
+    await let_in(gateway, made, **stored)
+    assert (await patch(gateway, made, {"name": "Other"}))["name"] == "Other"
+    await patch(gateway, made, {"configuration": {"event.poller.refresh_interval": "30"}}, 400)
+    assert len(await rows(gateway, Poller)) == 1
+    await patch(gateway, made, {"configuration": {ENABLED: False}})
+    assert await rows(gateway, Poller) == []
+    await patch(gateway, made, {"configuration": {ENABLED: True}}, 400)
+    await patch(gateway, made, {"configuration": {ENABLED: True, **repair}})
+    assert [row.resource for row in await rows(gateway, Poller)] == ["events"]
+
+
+async def test_what_nobody_can_read_does_not_hinder_a_new_grant(gateway: Gateway, receiver_url: str) -> None:
+    made = await gateway.connect(**watched(receiver_url))
+    await let_in(gateway, made, **UNREADABLE[0][0])
+    async with gateway.runtime.database.write() as connection:
+        await connection.execute(table(Poller).update().values(due_at=None))
+    await patch(gateway, made, {"configuration": {"oauth.user.token": "new"}})
+    assert (await rows(gateway, Poller))[0].due_at is not None
+
+
+async def test_a_deleted_subscription_comes_back_when_its_callback_is_named_again(
+    gateway: Gateway, receiver_url: str
+) -> None:
+    made = await gateway.connect(**watched(receiver_url))
+    (subscription,) = await rows(gateway, Subscription)
+    path = f"/notifications/subscriptions/{subscription.id}"
+    assert (await gateway.http.delete(path, headers=gateway.platform)).status_code == 200
+    await patch(gateway, made, {"name": "Other"})
+    assert await rows(gateway, Subscription) == []
+    await patch(gateway, made, {"configuration": {URL: f"{receiver_url}/first"}})
+    assert len(await rows(gateway, Subscription)) == 1

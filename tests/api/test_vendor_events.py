@@ -15,6 +15,7 @@ import pytest
 from calling_vendor import CALLED, PAST, PUBLIC_URL, Scene, Vendor, change
 from sqlalchemy import update
 
+from app.hubs.documents import Power
 from app.store.tables import Delivery, Event, Notification, Poller, VendorWebhook, table
 
 
@@ -135,10 +136,14 @@ async def test_a_header_may_name_the_instances(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("which", ["0", "99999", "x", "-1", "9" * 30, "1,99999", "1," * 50, "\u0661"])
-async def test_an_unknown_instance_is_not_found(scene: Scene, which: str) -> None:
-    await scene.connect()
-    answer = await scene.gateway.http.post("/events/egnyte", params={"instance": which}, content=b"{}")
-    assert (answer.status_code, answer.json()["message"]) == (404, "No instance found")
+async def test_a_stranger_does_not_learn_which_instances_there_are(scene: Scene, which: str) -> None:
+    instance = await scene.connect()
+    known, unknown = [
+        await scene.gateway.http.post("/events/egnyte", params={"instance": item}, content=b"{}")
+        for item in (instance["id"], which)
+    ]
+    assert (known.status_code, unknown.status_code) == (401, 401)
+    assert known.json()["message"] == unknown.json()["message"]
 
 
 async def test_who_expects_no_call_is_not_told_apart_from_who_is_not_there(scene: Scene) -> None:
@@ -152,26 +157,57 @@ async def test_who_expects_no_call_is_not_told_apart_from_who_is_not_there(scene
         for key, item in (("egnyte", polled), ("egnyte", disabled), ("egnyte", deleted), ("box", other))
     ]
     assert {(answer.status_code, answer.json()["message"]) for answer in answers} == {
-        (404, "No instance found")
+        (401, "This call cannot be verified")
     }
     assert (await scene.call("/events/nothing?instance=1", {})).status_code == 404
-    assert (await scene.call("/events/egnyte", {})).status_code == 404
+    assert (await scene.call("/events/egnyte", {})).status_code == 401
 
 
 async def test_a_webhook_that_is_being_ended_is_not_heard_any_more(scene: Scene) -> None:
     instance = await scene.connect()
     assert (await scene.patch(instance, **{"event.vendor.type": "polling"})).status_code == 200
-    assert (await scene.announce(change(1))).status_code == 404
+    assert (await scene.announce(change(1))).status_code == 401
     assert not await scene.rows(Event)
 
 
-async def test_a_body_that_makes_no_sense_stores_nothing(scene: Scene) -> None:
+async def test_a_body_that_makes_no_sense_is_counted_and_found_by_the_pollers(scene: Scene) -> None:
     instance = await scene.connect()
+    await rest_the_pollers(scene)
     [(url, secret)] = scene.vendor.hooks.values()
     answer = await scene.call(url, b"\xff{", **{"X-Secret": secret})
     assert answer.status_code == 400
     assert not await scene.rows(Event)
-    assert (await scene.shown(instance))["received"] == 0
+    assert await is_polled_now(scene)
+    shown = await scene.shown(instance)
+    assert (shown["received"], shown["refused"]) == (1, 0)
+    assert "could not be read" in shown["error"]
+
+
+async def test_a_call_for_another_webhook_is_a_hint_and_no_event(scene: Scene) -> None:
+    """The signature of Box covers neither the URL nor the webhook, so anybody may hand a call on."""
+    instance = await scene.connect()
+    await rest_the_pollers(scene)
+    answer = await scene.announce(change(1), hook="hook-of-another-account", ended=True, note="over")
+    assert answer.status_code == 200
+    assert not await scene.rows(Event)
+    assert await is_polled_now(scene)
+    shown = await scene.shown(instance)
+    assert (shown["received"], shown.get("error")) == (1, None)
+    await scene.announce(change(1), hook="hook-1")
+    assert len(await scene.rows(Event)) == 1
+
+
+async def test_a_stranger_who_names_many_instances_costs_one_of_them_a_count(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    instances = [await scene.connect() for _ in range(3)]
+    ids = ",".join(str(item["id"]) for item in instances)
+    for _ in range(3):
+        answer = await scene.call("/events/egnyte", {}, **{"Element-Instances": ids})
+        assert answer.status_code == 401
+    assert [(await scene.shown(item))["refused"] for item in instances] == [3, 0, 0]
+    lines = [record for record in caplog.records if record.message == "vendor call refused"]
+    assert 1 <= len(lines) <= 2  # one per minute, and a minute may end meanwhile
 
 
 async def test_a_body_above_the_limit_is_refused_unread(scene: Scene) -> None:
@@ -205,9 +241,10 @@ async def test_a_call_with_more_than_can_be_taken_from_it_is_a_hint(scene: Scene
 
 
 async def test_a_call_that_names_a_user_and_proves_nothing_is_a_hint_and_no_event(scene: Scene) -> None:
-    instance = await scene.connect(**{"oauth.user.id": "4711"})
+    instance = await scene.connect()
     await rest_the_pollers(scene)
-    path = "/events/egnyte?user=4711"
+    [row] = await scene.rows(VendorWebhook)
+    path = f"/events/egnyte?user={row.owner}"
     assert (await scene.call(path, {"changes": [change(1)]})).status_code == 200
     assert await is_polled_now(scene)
     assert not await scene.rows(Event)
@@ -215,7 +252,19 @@ async def test_a_call_that_names_a_user_and_proves_nothing_is_a_hint_and_no_even
     assert (await scene.call(path, {"changes": [change(1)]})).status_code == 200
     assert not await is_polled_now(scene)  # one hint in GATEWAY_POLL_INTERVAL_FLOOR
     assert (await scene.shown(instance))["refused"] == 2
-    assert (await scene.call("/events/egnyte?user=4712", {})).status_code == 404
+    assert (
+        await scene.call("/events/egnyte?user=4712", {})
+    ).status_code == 200  # who knows him, nobody learns
+
+
+async def test_all_accounts_of_a_user_are_polled(scene: Scene) -> None:
+    made = [await scene.connect() for _ in range(3)]
+    [user] = {row.owner for row in await scene.rows(VendorWebhook)}
+    await rest_the_pollers(scene)
+    assert (await scene.call(f"/events/egnyte?user={user}", {})).status_code == 200
+    now = scene.gateway.runtime.clock.now()
+    assert [row.due_at <= now for row in await scene.rows(Poller)] == [True] * 3
+    assert [(await scene.shown(item))["refused"] for item in made] == [1] * 3
 
 
 async def test_the_user_of_an_account_is_found_out_where_nobody_has_said_it(scene: Scene) -> None:
@@ -225,10 +274,27 @@ async def test_the_user_of_an_account_is_found_out_where_nobody_has_said_it(scen
     assert (await scene.call(f"/events/egnyte?user={row.owner}", {})).status_code == 200
 
 
-async def test_a_genuine_call_that_names_only_a_user_is_taken_in(scene: Scene) -> None:
+async def test_nobody_can_claim_another_accounts_user(scene: Scene) -> None:
     await scene.connect(**{"oauth.user.id": "4711"})
+    [row] = await scene.rows(VendorWebhook)
+    assert row.owner not in {None, "4711"}
+
+
+async def test_a_user_that_the_vendor_does_not_tell_is_the_configured_one(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    egnyte = scene.gateway.runtime.registry.find("egnyte")
+    monkeypatch.setattr(egnyte, "powers", egnyte.powers - {Power.ME})
+    await scene.connect(**{"oauth.user.id": "4711"})
+    assert [row.owner for row in await scene.rows(VendorWebhook)] == ["4711"]
+
+
+async def test_a_genuine_call_that_names_only_a_user_is_taken_in(scene: Scene) -> None:
+    await scene.connect()
     [(_, secret)] = scene.vendor.hooks.values()
-    answer = await scene.call("/events/egnyte?user=4711", {"changes": [change(1)]}, **{"X-Secret": secret})
+    [row] = await scene.rows(VendorWebhook)
+    path = f"/events/egnyte?user={row.owner}"
+    answer = await scene.call(path, {"changes": [change(1)]}, **{"X-Secret": secret})
     assert answer.status_code == 200
     assert len(await scene.rows(Event)) == 1
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import func, insert, select, update
 
 from app import tenants
-from app.store import async_requests, instances, outbox
+from app.store import async_requests, instances, outbox, retention
 from app.store.engine import Database
 from app.store.leases import lease_of
-from app.store.tables import AsyncRequest, Subscription
+from app.store.tables import AsyncRequest, Callback, Delivery, Subscription, table
 
 NOW = datetime(2026, 1, 5, 10, tzinfo=UTC)
 SOON = timedelta(seconds=30)
@@ -62,6 +63,16 @@ async def test_a_subscription_is_found_by_its_topic_and_url(
         assert await async_requests.subscription_of(connection, subscription.id) == subscription
 
 
+async def test_an_intake_does_not_hold_the_subscriptions_to_answers(
+    database: Database, subscription: Subscription
+) -> None:
+    async with database.write() as connection:
+        found = await outbox.subscriptions_of(
+            connection, subscription.instance_id, topic="instance-1-egnyte-events", lock="share"
+        )
+    assert [item.topic for item in found] == ["instance-1-egnyte-events"]
+
+
 async def test_a_request_is_held_by_one_worker_until_its_lease_has_passed(
     database: Database, request_id: int
 ) -> None:
@@ -85,9 +96,57 @@ async def test_a_postponed_request_is_due_later(database: Database, request_id: 
     assert again.attempts == 1
 
 
-async def test_requests_can_be_withdrawn(
+async def test_only_what_has_ended_is_forgotten_with_its_subscription(
     database: Database, subscription: Subscription, request_id: int
 ) -> None:
     async with database.write() as connection:
-        await async_requests.withdraw(connection, subscription.id)
-    assert await claim(database) == []
+        await async_requests.forget(connection, subscription.id)
+        assert await async_requests.is_awaited(connection, subscription.id)
+    (held,) = await claim(database)
+    async with database.write() as connection:
+        assert await async_requests.end(connection, lease_of(held), status=200, now=NOW)
+        assert not await async_requests.is_awaited(connection, subscription.id)
+        await async_requests.forget(connection, subscription.id)
+        assert await connection.scalar(select(func.count()).select_from(table(AsyncRequest))) == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "due_at", "shared", "left"),
+    [
+        (None, None, True, (1, 1)),
+        (None, None, False, (1, 0)),
+        ("delivered", None, False, (1, 0)),
+        ("queued", None, False, (2, 1)),
+        ("retry", NOW, False, (2, 1)),
+    ],
+)
+async def test_what_was_made_for_forgotten_requests_goes_with_them(
+    database: Database,
+    subscription: Subscription,
+    request_id: int,
+    status: str | None,
+    due_at: datetime | None,
+    shared: bool,
+    left: tuple[int, int],
+) -> None:
+    (held,) = await claim(database)
+    own = {"account_id": 1, "instance_id": subscription.instance_id, "notification_id": 1, "attempts": 1}
+    async with database.write() as connection:
+        if not shared:
+            other = await outbox.callback_id(connection, account_id=1, url="https://other.example.com")
+            events = table(Subscription).c.topic != TOPIC
+            await connection.execute(update(table(Subscription)).where(events).values(callback_id=other))
+        if status:
+            to = {"subscription_id": subscription.id, "callback_id": subscription.callback_id}
+            times = {"created_at": NOW, "updated_at": NOW, "due_at": due_at}
+            await connection.execute(
+                insert(table(Delivery)).values(id=1, status=status, **own, **to, **times)
+            )
+        assert await async_requests.end(connection, lease_of(held), status=200, now=NOW)
+    async with database.write() as connection:
+        assert await retention.forget_requests(connection, limit=5, before=NOW) == 0
+        assert await retention.forget_requests(connection, limit=5, before=NOW + SOON) == 1
+        subscriptions = await connection.scalar(select(func.count()).select_from(table(Subscription)))
+        callbacks = table(Callback)
+        kept = select(func.count()).select_from(callbacks).where(callbacks.c.id == subscription.callback_id)
+        assert (subscriptions, await connection.scalar(kept)) == left

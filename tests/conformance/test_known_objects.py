@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from app import intake, memory
 from app.events import Origin
@@ -17,7 +18,7 @@ from app.recollection import Recollection
 from app.store import events, known_objects
 from app.store.engine import Database
 from app.store.known_objects import Known
-from app.store.tables import Event, EventSequence, Instance, KnownObject, Notification, Via, table
+from app.store.tables import Event, Instance, KnownObject, Via, table
 
 NOW = datetime(2026, 1, 5, 10, tzinfo=UTC)
 POLLING = Origin(Via.POLLING, "events", 20)
@@ -174,6 +175,24 @@ async def test_paths_that_are_too_long_for_an_index_are_stored(database: Databas
     assert (await interpreted(database, deleted))[0].object_id == "f1"
 
 
+async def test_the_files_of_a_folder_follow_it_in_any_spelling(database: Database) -> None:
+    await interpreted(database, change(1, "create", "f1", "/Straße/Ünd/x.txt"))
+    await interpreted(database, change(2, "create", "f2", "/Strasse/y.txt"))
+    await interpreted(database, change(3, "move", "d2", "/c", previous_path="/STRASSE"))
+    await interpreted(database, change(4, "move", "d1", "/b", previous_path="/STRAßE/üND"))
+    assert {name: path for name, (path, _) in (await known(database)).items() if name.startswith("f")} == {
+        "f1": "/b/x.txt",
+        "f2": "/c/y.txt",
+    }
+
+
+async def test_a_new_file_has_not_the_id_of_one_that_an_earlier_page_moved_away(database: Database) -> None:
+    made = change(1, "create", "/a", "/a", by_path=True, object_type="file")
+    moved = change(2, "move", "/b", "/b", previous_path="/a", by_path=True, object_type="file")
+    pages = [await interpreted(database, one) for one in (made, moved, replace(made, event_id="3"))]
+    assert [page[0].object_id for page in pages] == ["/a", "/a", "/a#3"]
+
+
 async def test_duplicates_are_absorbed_across_pages_and_restarts(database: Database) -> None:
     page = [change(number, "create", f"f{number}", f"/{number}") for number in range(5)]
     assert await taken(database, *page[:3], page[1]) == 3
@@ -212,15 +231,70 @@ async def test_what_is_only_polled_is_never_taken_for_a_twin(database: Database)
     assert await taken(database, other, where=instance()) == 1
 
 
-async def test_twins_are_looked_for_by_an_index(database: Database) -> None:
+async def test_a_twin_is_found_however_much_has_come_since(database: Database) -> None:
+    called = [change(n // 9, "create", f"f{n}", f"/{n}", event_id=f"hook {n}") for n in range(1200)]
+    for start in range(0, 1200, 100):
+        await taken(database, *called[start : start + 100], origin=WEBHOOK)
+    polled = [change(n // 9, "create", f"f{n}", f"/{n}") for n in range(1200)]
+    assert [await taken(database, replace(one, event_id=f"{n}")) for n, one in enumerate(polled[:2])] == [
+        0,
+        0,
+    ]
+    assert await taken(database, *[replace(one, event_id=f"{n}") for n, one in enumerate(polled)]) == 0
+    repeated = called[0]  # and what the vendor tells again in the one way or the other
+    assert await taken(database, repeated, origin=WEBHOOK) == 0
+    assert await taken(database, replace(repeated, event_id="0")) == 0
+
+
+async def test_of_two_near_changes_the_nearer_one_is_the_twin(database: Database) -> None:
+    called = change(10, "version", "f1", "/x", event_id="hook")
+    assert await taken(database, called, origin=WEBHOOK) == 1
+    lost = change(7, "version", "f1", "/x", event_id="lost")
+    assert await taken(database, lost, replace(called, event_id="poll")) == 1
+    assert [row.key for row in await stored(database)] == ["hook", "lost"]
+
+
+async def test_a_change_with_the_same_verb_is_rather_the_twin(database: Database) -> None:
+    called = change(10, "move", "f1", "/x", event_id="hook")
+    assert await taken(database, called, origin=WEBHOOK) == 1
+    renamed = change(10, "rename", "f1", "/x", event_id="rename")
+    assert await taken(database, renamed, change(12, "move", "f1", "/X", event_id="poll")) == 1
+    assert [row.key for row in await stored(database)] == ["hook", "rename"]
+
+
+async def test_a_change_at_another_path_is_no_twin(database: Database) -> None:
+    called = change(1, "move", "f1", "/b", previous_path="/a", event_id="hook")
+    assert await taken(database, called, origin=WEBHOOK) == 1
+    assert await taken(database, change(2, "move", "f1", "/c", previous_path="/b")) == 1
+
+
+async def test_twins_at_the_edges_of_the_calendar(database: Database) -> None:
+    edges = [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)]
+    page = [change(n, "version", "f1", "/x", date=moment) for n, moment in enumerate(edges)]
+    assert await taken(database, *page, origin=WEBHOOK) == 2
+    assert await taken(database, *[replace(one, event_id=one.event_id + "p") for one in page]) == 0
+
+
+async def test_at_another_place_of_the_vendor_no_old_key_is_known(database: Database) -> None:
+    assert await taken(database, change(1, "version", "f1", "/x", event_id="hook"), origin=WEBHOOK) == 1
+    assert await taken(database, change(1, "version", "f1", "/x", event_id="poll")) == 0
     async with database.write() as connection:
-        await connection.execute(insert(table(EventSequence)).values(instance_id=1, account_id=1, last=0))
-        assert await events.newest(connection, 31, limit=5) == []
-    assert await taken(database, *[change(n, "create", f"f{n}") for n in range(9)]) == 9
+        await events.rename_keys(connection, 31, prefix="old:")
+        assert await events.known_keys(connection, 31, ["hook", "poll"]) == set()
+        assert await events.known_keys(connection, 31, ["old:poll"]) == {"old:poll"}
+
+
+async def test_a_key_of_any_length_is_stored_once(database: Database) -> None:
+    chance = random.Random(5)
+    long = "".join(chance.choices("abcdefghijklmnopqrstuvwxyz0123456789", k=9000))
+    page = [change(1, "create", "f1", "/a", event_id=long + end) for end in "xy"]
+    assert await taken(database, *page) == 2
+    assert await taken(database, *page) == 0
+
+
+async def stored(database: Database) -> Sequence[Any]:
     async with database.read() as connection:
-        found = await events.newest(connection, 31, limit=5)
-        assert await connection.scalar(select(table(Notification).c.via)) == "polling"
-    assert [item.object_id for item in found] == ["f8", "f7", "f6", "f5", "f4"]
+        return (await connection.execute(select(table(Event)).order_by(table(Event).c.sequence))).all()
 
 
 def described(changes: Sequence[Change]) -> list[str]:

@@ -17,13 +17,14 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from conftest import ENCRYPTION_KEY
 from postgresql import Server
-from sqlalchemy import Connection, Select, inspect, select, table, text
+from sqlalchemy import Connection, Select, bindparam, inspect, select, table, text, update
 from sqlalchemy.exc import IntegrityError
 
 from app.settings import Settings
 from app.store import migrations, tenants, users
 from app.store.engine import Database
 from app.store.tables import Role, SecretKind, metadata
+from app.store.tables.columns import UtcDateTime
 from app.store.tenants import Caller
 
 
@@ -215,3 +216,84 @@ async def test_a_downgrade_keeps_the_newest_secret_of_those_who_may_call(empty: 
         6: "none-6",
         7: "none-7",
     }
+
+
+async def fill_version_0003(database: Database, **statements: dict[str, Any]) -> None:
+    """What every instance has at that version, and rows of other tables by their names."""
+    await run(database, lambda config: command.upgrade(config, "0002"))
+    await fill(database)
+    await run(database, lambda config: command.upgrade(config, "0003"))
+    await insert(database, **statements)
+
+
+async def insert(database: Database, **rows: dict[str, Any]) -> None:
+    async with database.write() as connection:
+        for name, values in rows.items():
+            names = ", ".join(values)
+            bound = ", ".join(f":{key}" for key in values)
+            statement = text(f"INSERT INTO {name} ({names}) VALUES ({bound})")  # noqa: S608
+            times = [bindparam(key, type_=UtcDateTime()) for key in values if key.endswith("_at")]
+            await connection.execute(statement.bindparams(*times), values)
+
+
+async def all_of(database: Database, name: str) -> list[dict[str, Any]]:
+    async with database.read() as connection:
+        return [dict(row) for row in (await connection.execute(everything_in(name))).mappings()]
+
+
+POLLER = {"id": 1, "account_id": 2, "instance_id": 4, "resource": "events", "page_size": 200}
+POLLER |= {"interval_seconds": 60.0, "cursor": "c", "failures": 0}
+
+
+@pytest.mark.parametrize(
+    ("element", "configuration", "waits"),
+    [
+        ("box", {}, True),
+        ("box", {"event.vendor.type": " Polling ", "event.poller.long.poll": None}, True),
+        ("box", {"event.vendor.type": "", "box.events.stream": "changes"}, True),
+        ("box", {"event.vendor.type": "webhook"}, False),
+        ("box", {"event.poller.long.poll": "false"}, False),
+        ("box", {"box.events.stream": "admin_logs"}, False),
+        ("egnyte", {}, False),
+    ],
+)
+async def test_who_is_connected_to_box_waits_for_its_word_after_the_upgrade(
+    empty: Database, element: str, configuration: dict[str, str | None], *, waits: bool
+) -> None:
+    await fill_version_0003(empty, poller=POLLER)
+    async with empty.write() as connection:
+        change = {"configuration": configuration, "element_key": element}
+        await connection.execute(update(metadata.tables["instance"]).values(**change))
+    await migrations.upgrade(empty)
+    assert [bool(row["waits"]) for row in await all_of(empty, "poller")] == [waits]
+
+
+async def test_a_downgrade_leaves_nothing_that_the_older_version_misreads(empty: Database) -> None:
+    callback = {"id": 1, "account_id": 2, "url": "https://app.example.com", "slow": False}
+    await fill_version_0003(empty, callback=callback, poller=POLLER)
+    await migrations.upgrade(empty)
+    owned = {"account_id": 2, "instance_id": 4, "created_at": NOW}
+    added = {"callback_id": 1, "topic": "t", "active": True, "ordered": False, **owned}
+    sent = {"callback_id": 1, "notification_id": 9, "status": "created", "updated_at": NOW, **owned}
+    async with empty.read() as connection:
+        instance = dict((await connection.execute(select(metadata.tables["instance"]))).mappings().one())
+    async with empty.write() as connection:
+        for name, row in (
+            ("poller", POLLER | {"id": 2, "resource": "files", "reading": {"url": "/x"}}),
+            ("poller", POLLER | {"id": 3, "resource": "changes", "reading": None}),
+            ("subscription", {"id": 1, "configured": True, **added}),
+            ("subscription", {"id": 2, "configured": False, **added}),
+            ("delivery", {"id": 1, "subscription_id": 1, **sent}),
+            ("delivery", {"id": 2, "subscription_id": 2, **sent}),
+            ("async_request", {"id": 1, "subscription_id": 2, "method": "DELETE", "target": "/x", **owned}),
+            ("instance", instance | {"id": 5, "token_hash": "gone", "deleted_at": NOW}),
+            ("credential", {"instance_id": 5, "account_id": 2, "sealed": b"s", "version": 1}),
+        ):
+            await connection.execute(metadata.tables[name].insert().values(**row))
+    await run(empty, lambda config: command.downgrade(config, "0003"))
+    found = {
+        name: [row["instance_id" if name == "credential" else "id"] for row in await all_of(empty, name)]
+        for name in ("poller", "subscription", "delivery", "credential")
+    }
+    assert found == {"poller": [1, 3], "subscription": [1], "delivery": [1], "credential": [4]}
+    assert await broken_references(empty) == []

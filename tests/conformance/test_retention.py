@@ -133,11 +133,9 @@ async def test_what_nobody_has_taken_goes_only_where_the_operator_says_so(filled
 
 async def test_batches_are_small_and_what_stays_is_passed_once(filled: Filled) -> None:
     numbers = [await filled.notify("queued" if n % 3 == 0 else "delivered") for n in range(20)]
-    after: int | None = 0
-    windows: list[Window] = []
-    while after is not None:
-        windows.append(await filled.forget(after=after, limit=6))
-        after = windows[-1].last
+    windows = [await filled.forget(limit=6)]
+    while not windows[-1].is_last:
+        windows.append(await filled.forget(after=windows[-1].last, limit=6))
     assert [window.deleted for window in windows] == [4, 4, 4, 1]
     assert await filled.left() == numbers[::3]
 
@@ -160,7 +158,7 @@ async def _forget_all(database: Database) -> int:
     while True:
         window = await Filled(database).forget(after=after, limit=7)
         deleted += window.deleted
-        if window.last is None:
+        if window.is_last:
             return deleted
         after = window.last
 
@@ -202,7 +200,8 @@ def _runtime(database: Database, **values: Any) -> Any:
         unclaimed_retention=values.get("unclaimed"),
         memory_retention=timedelta(days=90),
     )
-    return SimpleNamespace(database=database, settings=settings, clock=SimpleNamespace(now=lambda: NOW))
+    clock = SimpleNamespace(now=lambda: values.get("now", NOW))
+    return SimpleNamespace(database=database, settings=settings, clock=clock)
 
 
 async def test_a_pass_forgets_whatever_is_old(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,6 +231,37 @@ async def test_pruning_ends_early_for_a_worker_that_stops(
     draining.set()
     assert await pruning.prune(_runtime(filled.database), draining) == 2
     await asyncio.wait_for(pruning.keep_pruning(_runtime(filled.database), draining), 5)
+
+
+async def test_what_has_to_stay_is_looked_at_once_a_day(
+    filled: Filled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "BATCH", 2)
+    monkeypatch.setattr(pruning, "_PAUSE", 0)
+    kept = [await filled.notify("queued") for _ in range(5)]
+    looked_at: list[int] = []
+    forget = retention.forget_notifications
+
+    async def noted(*arguments: Any, after: int, **values: Any) -> Window:
+        looked_at.append(after)
+        return await forget(*arguments, after=after, **values)
+
+    monkeypatch.setattr(retention, "forget_notifications", noted)
+    for hours, expected in ((0, [0, kept[1], kept[3]]), (2, [kept[4]]), (25, [0, kept[1], kept[3]])):
+        looked_at.clear()
+        await pruning.prune(_runtime(filled.database, now=NOW + timedelta(hours=hours)), asyncio.Event())
+        assert looked_at == expected
+
+
+async def test_one_worker_at_a_time_prunes_and_a_dead_one_is_followed(filled: Filled) -> None:
+    await filled.notify("delivered")
+    minute = timedelta(minutes=1)
+    async with filled.database.write() as connection:
+        assert await retention.begin(connection, now=NOW, lease=minute, anew_before=NOW - minute)
+    assert await pruning.prune(_runtime(filled.database), asyncio.Event()) == 0
+    assert await pruning.prune(_runtime(filled.database, now=NOW + minute), asyncio.Event()) == 1
+    await filled.notify("delivered")
+    assert await pruning.prune(_runtime(filled.database, now=NOW + 2 * minute), asyncio.Event()) == 0
 
 
 async def test_no_batch_looks_at_a_whole_table(filled: Filled) -> None:

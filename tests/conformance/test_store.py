@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -13,10 +14,22 @@ import pytest
 from conftest import ENCRYPTION_KEY
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import tenants as secrets
 from app.settings import Settings
-from app.store import accounts, events, instances, leases, outbox, pollers, tenants, users
+from app.store import (
+    accounts,
+    events,
+    instances,
+    leases,
+    notifications,
+    outbox,
+    pollers,
+    settlements,
+    tenants,
+    users,
+)
 from app.store.engine import Database
 from app.store.events import NewEvent
 from app.store.instances import Wanted
@@ -24,6 +37,7 @@ from app.store.leases import Lease, lease_of
 from app.store.settlements import Settlement
 from app.store.tables import (
     FAILURE_POLICY,
+    Attempt,
     Callback,
     Credential,
     Delivery,
@@ -289,6 +303,37 @@ async def test_a_failure_keeps_the_cursor_and_a_success_forgets_it(filled: Fille
     assert (row.failures, row.error, row.error_at, row.gap_to) == (0, None, None, NOW)
 
 
+@pytest.mark.parametrize("step", ["hint", "suspend", "stop", "remove", "begin", "end"])
+async def test_the_pollers_of_an_instance_are_locked_in_one_order(filled: Filled, step: str) -> None:
+    first = await filled.poller()
+    how: dict[str, Any] = {"page_size": 20, "interval_seconds": 900.0, "due_at": NOW, "cursor": "1"}
+    mine = how | {"account_id": 1, "instance_id": filled.newest}
+    steps: dict[str, Callable[[AsyncConnection], Awaitable[object]]] = {
+        "hint": lambda connection: pollers.hint(connection, filled.newest, now=NOW),
+        "suspend": lambda connection: pollers.suspend(connection, filled.newest),
+        "stop": lambda connection: pollers.stop(connection, filled.newest, error="e", now=NOW),
+        "remove": lambda connection: pollers.remove(connection, filled.newest),
+        "begin": lambda connection: pollers.begin(connection, filled.newest, at="2", instead_of="1"),
+        "end": lambda connection: instances.remove(connection, filled.newest, now=NOW),
+    }
+
+    async def other() -> None:
+        async with filled.database.write() as connection:
+            await steps[step](connection)
+
+    async with filled.database.write() as connection:
+        await pollers.create(connection, resource="a", **mine)  # an index has it before "events"
+    oldest = update(table(Poller)).where(table(Poller).c.id == first)
+    async with filled.database.write() as connection:
+        await connection.execute(oldest.values(due_at=NOW + SOON))  # and now the table, too
+    async with filled.database.write() as connection:
+        await connection.execute(oldest.values(page_size=10))
+        beside = asyncio.create_task(other())
+        await asyncio.sleep(0.3)
+        await pollers.configure(connection, filled.newest, "a", **how)
+    await beside
+
+
 async def test_an_event_is_stored_once(filled: Filled) -> None:
     def event(number: int, key: str) -> NewEvent:
         common: dict[str, Any] = {
@@ -382,7 +427,7 @@ async def test_an_ended_subscription_queues_what_is_left_and_drops_nothing(fille
     await filled.deliver(one, 3, due_at=NOW + timedelta(hours=1))
     await filled.deliver(other, 4)
     (callback,) = await filled.callbacks()
-    gone = settled(1, DeliveryStatus.QUEUED)
+    gone = replace(settled(1, DeliveryStatus.QUEUED), gave_up=True)
     assert await filled.finish(lease_of(callback), gone, ended={one.id: "the receiver is gone"})
     rows = [await filled.one(Delivery, number) for number in (1, 2, 3, 4)]
     assert [row.status for row in rows] == ["queued", "queued", "queued", "created"]
@@ -773,6 +818,71 @@ async def test_a_moved_subscription_takes_what_is_not_delivered_with_it(filled: 
     assert (subscription.callback_id, subscription.active) == (target, True)
     assert (await filled.one(Callback, target)).due_at == NOW
     assert (await filled.one(Callback, callback.id)).due_at is None
+
+
+async def test_a_failure_does_not_undo_what_its_owner_has_sent_anew_meanwhile(filled: Filled) -> None:
+    subscription = await filled.subscription()
+    for number in (1, 2):
+        await filled.deliver(subscription, number)
+    rows = table(Delivery)
+    async with filled.database.write() as connection:
+        await connection.execute(update(rows).where(rows.c.id == 1).values(attempts=9))
+    (callback,) = await filled.callbacks()
+    async with filled.database.write() as connection:
+        chosen = await notifications.deliveries(connection, 1, 1, subscription.id)
+        assert await notifications.redeliver(connection, subscription.id, chosen, now=NOW) == 1
+    last = Settlement(1, DeliveryStatus.QUEUED, 10, None, 500, "x", seen=9, gave_up=True)
+    assert await filled.finish(lease_of(callback), last, ended={subscription.id: "10 attempts failed"})
+    found = [await filled.one(Delivery, number) for number in (1, 2)]
+    assert [(row.status, row.attempts, row.due_at) for row in found] == [("created", 0, NOW)] * 2
+    assert (await filled.one(Subscription, subscription.id)).active
+
+
+async def test_the_attempt_of_a_delivery_that_was_dropped_is_not_kept(filled: Filled) -> None:
+    subscription = await filled.subscription()
+    await filled.deliver(subscription, 1)
+    (callback,) = await filled.callbacks()
+    async with filled.database.write() as connection:
+        await notifications.end(connection, subscription.id, now=NOW)
+        assert await notifications.remove(connection, subscription.id, limit=10, now=NOW)
+    made = replace(settled(1, DeliveryStatus.DELIVERED), started_at=NOW)
+    assert await filled.finish(lease_of(callback), made)
+    assert await filled.count(Attempt) == 0
+
+
+@pytest.mark.parametrize("kind", ["deactivate", "move"])
+async def test_a_turn_and_a_change_of_its_subscription_do_not_wait_for_each_other(
+    filled: Filled, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """The turn writes the last delivery, and then the first one; the change takes them as they come."""
+    subscription = await filled.subscription()
+    for number in range(1, 21):
+        await filled.deliver(subscription, number)
+    (callback,) = await filled.callbacks()
+    write, half_way = settlements._write_failures, asyncio.Event()
+
+    async def slowly(*given: Any) -> None:
+        half_way.set()
+        await asyncio.sleep(0.3)
+        await write(*given)
+
+    async def change() -> None:
+        await half_way.wait()
+        async with filled.database.write() as connection:
+            (found,) = await outbox.subscriptions_of(connection, subscription.instance_id, lock="update")
+            if kind == "deactivate":
+                await outbox.deactivate(connection, found, "gave up", now=NOW)
+            else:
+                target = await outbox.callback_id(connection, account_id=1, url="http://c.example.com")
+                await outbox.move(connection, found, target, now=NOW)
+
+    monkeypatch.setattr(settlements, "_write_failures", slowly)
+    both = [settled(20, DeliveryStatus.DELIVERED), settled(1, DeliveryStatus.RETRY, NOW + SOON)]
+    assert (await asyncio.gather(filled.finish(lease_of(callback), *both), change()))[0]
+    assert (await filled.one(Delivery, 20)).status == "delivered"
+    changed = {"deactivate": ("queued", 1), "move": ("created", 0)}[kind]
+    row = await filled.one(Delivery, 1)
+    assert (row.status, row.attempts) == changed
 
 
 async def test_secrets_are_replaced_only_by_who_read_the_newest(filled: Filled) -> None:

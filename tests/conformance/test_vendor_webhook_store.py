@@ -213,13 +213,37 @@ async def test_an_owner_finds_his_instances_of_the_element(filled: Filled) -> No
         assert await vendor_webhooks.of_owner(connection, "egnyte", "w", limit=9) == []
 
 
+@pytest.mark.parametrize("change", [{"disabled": True}, {"deleted_at": NOW}])
+async def test_who_is_out_of_use_takes_no_place_of_an_owner(filled: Filled, change: dict[str, Any]) -> None:
+    for _ in range(2):
+        await filled.webhook("u")
+    async with filled.database.write() as connection:
+        await connection.execute(update(table(Instance)).values(**change))
+    mine = (await filled.webhook("u")).instance_id
+    async with filled.database.read() as connection:
+        assert await vendor_webhooks.of_owner(connection, "egnyte", "u", limit=2) == [mine]
+
+
+async def test_a_refused_call_counts_for_all_and_hints_some(filled: Filled) -> None:
+    one, two = await filled.webhook(), await filled.webhook()
+    async with filled.database.write() as connection:
+        await vendor_webhooks.count_refused(connection, [one.id, two.id], now=NOW, hinted=[two.id])
+        found = await vendor_webhooks.unhinted(connection, [one.id, two.id], since=NOW - timedelta(seconds=1))
+    assert found == {one.id: one.instance_id}
+    rows = [await filled.row(item.instance_id) for item in (one, two)]
+    assert [(row.refused, row.refused_at, row.hinted_at) for row in rows if row] == [
+        (1, NOW, None),
+        (1, NOW, NOW),
+    ]
+
+
 async def test_calls_are_counted_also_at_the_same_time(filled: Filled) -> None:
     made = await filled.webhook()
 
     async def count(number: int) -> None:
         async with filled.database.write() as connection:
             if number % 2:
-                await vendor_webhooks.count_refused(connection, made.id, now=NOW, hinted=False)
+                await vendor_webhooks.count_refused(connection, [made.id], now=NOW)
             else:
                 assert await vendor_webhooks.count_received(connection, made.id, now=NOW, hinted=True)
 

@@ -96,6 +96,8 @@ def test_what_calls_carry_is_a_secret(name: str) -> None:
         ({"basic.username": "ann", "callback.headers": "authorization: x"}, "callback.headers"),
         ({"basic.username": "a:b"}, "basic.username"),
         ({"basic.password": "a\nb"}, "basic.password"),
+        ({"signature.key": "whsec_é"}, "signature.key"),
+        ({"signature.secondary.key": "whsec_YWI"}, "signature.secondary.key"),
     ],
 )
 def test_a_key_that_cannot_be_used_is_named(values: dict[str, str], key: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from gateway import Gateway
 from processes import PATIENCE
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 
 from app.delivery.dispatcher import DispatchWorker
 from app.runtime import Runtime
@@ -309,7 +311,61 @@ async def test_a_key_that_cannot_be_opened_fails_its_delivery_only(
     await quick.deliver(whole)
     await quick.turns()
     assert await quick.statuses() == ["retry", "delivered"]
-    assert "GATEWAY_ENCRYPTION_KEYS lacks the key" in (await quick.rows(Delivery))[0].last_error
+    shown = (await quick.rows(Delivery))[0].last_error
+    assert shown == "the gateway could not make the call; its log says why"
+
+
+async def test_an_error_that_nobody_expects_fails_its_delivery_only(
+    quick: Bench, receiver: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = quick.runtime.egress.post
+
+    async def post(url: str, body: bytes, headers: Any) -> Any:
+        if body == b'{"id":"1"}':
+            raise RuntimeError("odd")
+        return await sent(url, body, headers)
+
+    monkeypatch.setattr(quick.runtime.egress, "post", post)
+    await quick.deliver(await quick.subscribe("/odd"), 3)
+    await quick.turns()
+    assert await quick.statuses() == ["retry", "delivered", "delivered"]
+    assert "the gateway could not" in (await quick.rows(Delivery))[0].last_error
+
+
+async def test_a_key_that_looks_like_base64_and_is_none_signs_as_text(
+    quick: Bench, receiver: httpx.Client
+) -> None:
+    subscription = await quick.subscribe("/odd-key")
+    sealed = quick.runtime.sealer.seal("whsec_é".encode(), outbox.row_name(subscription.id))
+    async with quick.runtime.database.write() as connection:
+        await outbox.seal_subscription(connection, subscription.id, sealed)
+    await quick.deliver(subscription)
+    await quick.turns()
+    assert await quick.statuses() == ["delivered"]
+
+
+class LostRace(Exception):
+    sqlstate = "40P01"
+
+
+@pytest.mark.parametrize(("losses", "status"), [(2, "delivered"), (3, "created")])
+async def test_a_turn_that_lost_a_race_is_written_again(
+    quick: Bench, receiver: httpx.Client, monkeypatch: pytest.MonkeyPatch, losses: int, status: str
+) -> None:
+    finish, tries = outbox.finish_turns, 0
+
+    async def finish_turns(*given: Any, **more: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        if tries <= losses:
+            raise DBAPIError("x", {}, LostRace())
+        return await finish(*given, **more)
+
+    monkeypatch.setattr(outbox, "finish_turns", finish_turns)
+    await quick.deliver(await quick.subscribe("/race"))
+    with nullcontext() if status == "delivered" else pytest.raises(DBAPIError):
+        await quick.turns()
+    assert (await quick.statuses(), tries, len(arrived(receiver))) == ([status], 3, 1)
 
 
 async def test_each_post_leaves_an_attempt_with_the_beginning_of_its_answer(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from ipaddress import ip_network
+from typing import Any
 
 import pytest
 
+from app import backoff
 from app.delivery import egress as module
 from app.delivery.egress import Egress
 
@@ -21,7 +25,7 @@ async def opened(*, allowed: tuple[str, ...] = ("127.0.0.0/8",), seconds: float 
     egress = Egress(
         timeout=timedelta(seconds=seconds),
         allowed=[ip_network(item) for item in allowed],
-        connections=10,
+        connections=100,
         agent="test",
     )
     try:
@@ -112,12 +116,59 @@ async def test_a_redirect_is_not_followed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "seconds"), [("7", 7), ("0.5", 0.5), ("soon", None), ("Mon, 05 Jan 2015 10:00:00 GMT", 0)]
+    ("header", "seconds"),
+    [
+        ("7", 7),
+        ("0.5", 0.5),
+        ("soon", None),
+        ("Mon, 05 Jan 2015 10:00:00 GMT", 0),
+        ("Mon, 01 Jan 99999999999 00:00:00 GMT", None),
+        ("Mon, 01 Jan 2026 00:00:00 +9999999999999999999", None),
+    ],
 )
 async def test_retry_after_is_read(header: str, seconds: float | None) -> None:
     reply = f"HTTP/1.1 503 x\r\nRetry-After: {header}\r\nContent-Length: 0\r\n\r\n".encode()
     async with server(answering(reply)) as url, opened() as egress:
         assert (await egress.post(url, b"{}", {})).retry_after == seconds
+
+
+async def test_a_reason_phrase_in_any_encoding_is_one() -> None:
+    reply = b"HTTP/1.1 200 Erf\xfcllt\r\nContent-Length: 0\r\n\r\n"
+    async with server(answering(reply)) as url, opened() as egress:
+        assert (await egress.post(url, b"{}", {})).accepted
+
+
+async def test_an_error_that_nobody_expects_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("odd")
+
+    monkeypatch.setattr(backoff, "retry_after", fail)
+    reply = b"HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n"
+    async with server(answering(reply)) as url, opened() as egress:
+        assert (await egress.post(url, b"{}", {})).error == "RuntimeError: odd"
+
+
+async def test_names_that_hang_do_not_delay_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    look_up, answered = socket.getaddrinfo, threading.Event()
+
+    def hanging(host: str, *rest: Any, **more: Any) -> Any:
+        if host.startswith("hang"):
+            answered.wait(30)
+        return look_up("127.0.0.1", *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hanging)
+    reply = b"HTTP/1.1 202 x\r\nContent-Length: 0\r\n\r\n"
+    async with server(answering(reply)) as url, opened() as egress:
+        port = url.split(":")[2]
+        names = [f"http://hang-{number}.example.com:{port}" for number in range(50)]
+        hung = [asyncio.create_task(egress.post(name, b"{}", {})) for name in names]
+        await asyncio.sleep(0.05)
+        try:
+            answer = await egress.post(f"http://fine.example.com:{port}", b"{}", {})
+        finally:
+            answered.set()
+            await asyncio.gather(*hung)
+    assert (answer.status, answer.error) == (202, None)
 
 
 async def test_a_dribbling_answer_ends_with_the_total_time() -> None:

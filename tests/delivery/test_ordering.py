@@ -112,10 +112,18 @@ class Line:
             for key in self.about[number]:
                 self.arrivals[key].append(number)
 
-    def settled(self, item: Pending, status: DeliveryStatus) -> Settlement:
-        due_at = self.now + SECOND if status is RETRY else None
-        let_go = item.ordered and status is DELIVERED
-        return Settlement(item.delivery_id, status, 1, due_at, 200, None, let_go=let_go)
+    def settled(self, item: Pending, status: DeliveryStatus, *, gave_up: bool = False) -> Settlement:
+        return Settlement(
+            item.delivery_id,
+            status,
+            attempts=item.attempts + 1,
+            due_at=self.now + SECOND if status is RETRY else None,
+            last_status=200,
+            last_error=None,
+            let_go=item.ordered and status is DELIVERED,
+            seen=item.attempts,
+            gave_up=gave_up,
+        )
 
     async def finish(self, callback: Callback, *settled: Settlement, **more: Any) -> bool:
         values: dict[str, Any] = {"ended": {}, "slow": False, "now": self.now} | more
@@ -189,7 +197,7 @@ async def test_an_ended_subscription_queues_followers_too_and_redelivers_in_orde
     (callback,) = await line.claim()
     (first,) = await line.due(callback)
     ended = {line.subscription_id: "10 attempts failed"}
-    assert await line.finish(callback, line.settled(first, QUEUED), ended=ended)
+    assert await line.finish(callback, line.settled(first, QUEUED, gave_up=True), ended=ended)
     await line.store("a")
     assert set((await line.statuses()).values()) == {"queued"}
     subscription = await line.subscription()
@@ -264,7 +272,8 @@ class Storm:
                 self.line.now += LEASE
             case 1:
                 ended = {self.line.subscription_id: "the receiver answered 410 Gone"}
-                await mine.finish(callback, *settled, ended=ended)
+                gone = [mine.settled(item, QUEUED, gave_up=True) for item in due[:1]]
+                await mine.finish(callback, *gone, *settled[1:], ended=ended)
                 await self.redeliver(mine)
             case _:
                 await mine.finish(callback, *settled)

@@ -34,8 +34,20 @@ def test_the_official_package_verifies_the_other_signature(key: str) -> None:
         Webhook(secret).verify(BODY + b" ", headers(key))
 
 
-def test_a_key_that_only_looks_like_a_standard_one_is_taken_as_text() -> None:
-    assert signing.standard_key("whsec_not base64") == b"whsec_not base64"
+NO_KEYS = ["whsec_not base64", "whsec_é", "whsec_YWI", "whsec_YWJj\n"]
+
+
+@pytest.mark.parametrize("key", NO_KEYS)
+def test_a_key_that_only_looks_like_a_standard_one_is_taken_as_text(key: str) -> None:
+    assert signing.standard_key(key) == key.encode()
+
+
+@pytest.mark.parametrize("key", [*NO_KEYS, "whsec_"])
+def test_a_new_key_that_only_looks_like_a_standard_one_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match="whsec_"):
+        signing.check_key(key)
+    for fine in ("", "plain", "é", "whsec_YWJj"):
+        signing.check_key(fine)
 
 
 def test_without_a_key_nothing_is_signed() -> None:

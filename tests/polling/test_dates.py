@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -146,3 +147,18 @@ def test_any_pattern_and_any_text_are_a_date_or_none(text: str, pattern: str) ->
     found = dates.read(text, pattern)
     assert found is None or found.tzinfo is UTC
     assert isinstance(dates.write(MOMENT, pattern), str)
+
+
+@pytest.mark.parametrize("pattern", ["zZX" * 20, "y1" * 30 + "Z", "MMM'x'" * 20, "zEzMzazG" * 10])
+@pytest.mark.parametrize("text", ["a" * 58 + "!!", "1" * 58 + "!", "a1" * 45, "a" * 100_000])
+def test_no_pattern_and_no_text_take_long(pattern: str, text: str) -> None:
+    began = time.process_time()
+    assert dates.read(text, pattern) is None
+    assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize(
+    "text", ["+5", "+05", "+530", "+0530", "+5:30", "GMT+05:30", "UTC", "PST", "Asia/Tokyo"]
+)
+def test_a_zone_is_read_whole(text: str) -> None:
+    assert dates.read(f"2026 {text} 01", "yyyy z MM") == datetime(2026, 1, 1, tzinfo=dates.zone(text))

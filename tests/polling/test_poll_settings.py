@@ -172,6 +172,20 @@ def test_resources_are_polled_beside_each_other() -> None:
     assert found == {"events": Resource(20), "a/b": Resource(20, own)}
 
 
+@pytest.mark.parametrize("text", ["\x00", "\ud800"])
+def test_what_no_database_stores_is_refused(text: str) -> None:
+    for resource in ({"url": URL, "idField": text}, {"url": URL, "any": [text]}, {"url": URL, text: 1}):
+        with pytest.raises(BadRequest, match=rf"configuration\.{KEY}: "):
+            asked({KEY: {"r": resource}})
+
+
+def test_only_what_is_read_is_stored() -> None:
+    dates = {**DATES, "createdCheckTolerance": 5}
+    own = {"url": URL, "idField": "id", "pageSize": 5, "datesConfiguration": dates}
+    more = {**own, "note": ["any"], "datesConfiguration": {**dates, "more": {}}}
+    assert asked({KEY: {"r": more}}) == {"r": Resource(5, own)}
+
+
 def test_there_are_not_too_many_of_them() -> None:
     with pytest.raises(BadRequest, match="more than 20"):
         asked({KEY: {str(number): {"url": "/events"} for number in range(21)}})

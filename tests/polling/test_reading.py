@@ -30,13 +30,22 @@ class Surface:
         self.status, self.error = status, error
         self.asked: list[str] = []
         self.ended: set[str] = set()
+        self.short_lived = False  # a token then ends with the step that got it
 
-    async def call(self, instance: Instance, method: str, target: str, body: bytes | None = None) -> Answer:
+    async def call(
+        self,
+        instance: Instance,
+        method: str,
+        target: str,
+        body: bytes | None = None,
+        *,
+        patience: timedelta | None = None,
+    ) -> Answer:
         assert (method, body) == ("GET", None)
         self.asked.append(target)
         query = parse_qs(urlsplit(target).query)
         token = query.get("nextPage", ["0"])[0]
-        if token in self.ended:
+        if token in self.ended or (self.short_lived and len(self.asked) == 1 and token != "0"):
             return Answer(400, b'{"message": "nextPage: has ended"}')
         following = str(int(token) + 1) if int(token) + 1 < len(self.pages) else None
         body = json.dumps(self.pages[int(token)]).encode()
@@ -47,9 +56,14 @@ def row(modified: str, created: str = "2026-01-01T00:00:00Z", **more: Any) -> di
     return {"id": "7", "name": "a.txt", "modifiedDate": modified, "createdDate": created, **more}
 
 
-async def poll(surface: Surface, *, cursor: str = SINCE, now: datetime = NOW, **fields: Any) -> ChangePage:
+async def poll(
+    surface: Surface, *, cursor: str = SINCE, now: datetime = NOW, failures: int = 0, **fields: Any
+) -> ChangePage:
     how = {"url": "/search?text=a", "idField": "id", "datesConfiguration": DATES, **fields}
-    rows: list[dict[str, Any]] = [{"id": 1}, {"id": 1, "resource": "found", "reading": how, "page_size": 20}]
+    rows: list[dict[str, Any]] = [
+        {"id": 1},
+        {"id": 1, "resource": "found", "reading": how, "failures": failures},
+    ]
     instance, poller = Instance(**rows[0]), Poller(**rows[1])
     return await reading.read(surface, instance, poller, cursor=cursor, now=now)
 
@@ -65,10 +79,14 @@ async def kinds(*rows: dict[str, Any], **fields: Any) -> list[str]:
         ("2026-01-05T11:30:10Z", "2026-01-05T11:30:00Z", ["CREATED"]),
         ("2026-01-05T11:30:00Z", "2026-01-05T11:30:10Z", ["CREATED"]),
         ("2026-01-05T11:30:11Z", "2026-01-05T11:30:00Z", ["UPDATED"]),
-        ("2026-01-05T10:59:59Z", "2026-01-05T10:59:59Z", []),
-        ("2026-01-05T11:00:00.500Z", "2026-01-01T00:00:00Z", []),
-        ("2026-01-05T11:00:00.501Z", "2026-01-01T00:00:00Z", ["UPDATED"]),
-        ("2026-01-05T11:00:00Z", "2026-01-01T00:00:00Z", ["UPDATED"]),  # perhaps behind the half second
+        ("2026-01-05T10:59:58Z", "2026-01-01T00:00:00Z", ["UPDATED"]),  # a clock that is behind
+        ("2026-01-05T10:58:59Z", "2026-01-05T10:58:59Z", []),
+        ("2026-01-05T11:00:00.500Z", "2026-01-01T00:00:00Z", ["UPDATED"]),
+        ("2026-01-05T10:59:00.500Z", "2026-01-01T00:00:00Z", []),
+        ("2026-01-05T10:59:00.501Z", "2026-01-01T00:00:00Z", ["UPDATED"]),
+        ("2026-01-05T10:59:00Z", "2026-01-01T00:00:00Z", ["UPDATED"]),  # perhaps behind the half second
+        ("9999-12-31T00:00:00Z", "0001-01-01T00:00:00Z", ["UPDATED"]),  # the edges of the calendar
+        ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z", []),
         ("2026-01-05T13:00:00Z", "2026-01-01T00:00:00Z", ["UPDATED"]),  # a clock that is ahead
         ("2026-01-05T12:00:00Z", "2026-01-01T00:00:00Z", []),  # this very second: the next poll has it
         ("soon", "2026-01-01T00:00:00Z", ["UNKNOWN"]),
@@ -117,6 +135,13 @@ async def test_a_day_is_news_until_its_end() -> None:
     assert [change.object_id for change in page.changes] == ["2"]
 
 
+async def test_a_day_at_the_end_of_the_calendar_is_news() -> None:
+    dates = {"updatedDateField": "expiry", "updatedDateFormat": "yyyy-MM-dd"}
+    rows = [{"id": 1, "expiry": "9999-12-31"}, {"id": 2, "expiry": "0001-01-01"}]
+    page = await poll(Surface(rows), datesConfiguration=dates)
+    assert [change.object_id for change in page.changes] == ["1"]
+
+
 async def test_without_a_configuration_of_dates_the_hubs_own_ones_count() -> None:
     rows = [row("2026-01-05T11:30:00Z"), {"event_date": "2026-01-05T10:30:00.000Z", "id": 1}]
     assert await kinds(*rows, datesConfiguration=None) == ["UPDATED"]
@@ -145,7 +170,9 @@ async def test_the_key_of_a_change_is_that_of_its_object_and_date() -> None:
     async def key(modified: str, **more: Any) -> str:
         return (await poll(Surface([row(modified, **more)]))).changes[0].event_id
 
-    assert await key("2026-01-05T11:30:00Z") == await key("2026-01-05T11:30:00.000Z", name="b")
+    assert await key("2026-01-05T11:30:00.120Z") == await key("2026-01-05T11:30:00.12Z", name="b")
+    assert await key("2026-01-05T11:30:00Z") == await key("2026-01-05T11:30:00Z")
+    assert await key("2026-01-05T11:30:00Z") != await key("2026-01-05T11:30:00Z", name="b")  # in one second
     assert await key("2026-01-05T11:30:00Z") != await key("2026-01-05T11:30:01Z")
     assert await key("2026-01-05T11:30:00Z") != await key("2026-01-05T11:30:00Z", id="8")
     assert await key("soon") == await key("soon")
@@ -200,10 +227,24 @@ async def test_a_token_that_has_ended_meanwhile_starts_the_poll_again() -> None:
         await poll(surface, cursor=again.cursor.replace('"10"', '"9"'))
 
 
+async def test_a_list_whose_tokens_always_end_between_its_steps_is_a_failure() -> None:
+    surface = Surface(*([row("2026-01-05T11:30:00Z", id=str(number))] for number in range(25)))
+    surface.short_lived = True
+    cursor = SINCE
+    for _ in range(3):
+        surface.asked.clear()
+        cursor = (await poll(surface, cursor=cursor)).cursor
+    surface.asked.clear()
+    with pytest.raises(BadRequest, match="has ended"):
+        await poll(surface, cursor=cursor)
+    surface.asked.clear()
+    assert (await poll(surface, cursor=cursor, failures=1)).changes, "after a rest it is tried again"
+
+
 async def test_the_url_is_filled_with_the_last_poll_minus_the_delay() -> None:
-    surface = Surface([row("2026-01-05T10:59:30Z")])
-    page = await poll(surface, url="/search?text=${gmtDate:HH:mm:ss}", pollDelay=60)
-    assert surface.asked == ["/search?text=10%3A59%3A00&pageSize=20"]
+    surface = Surface([row("2026-01-05T10:58:30Z")])
+    page = await poll(surface, url="/search?text=${gmtDate:HH:mm:ss}", pollDelay=120)
+    assert surface.asked == ["/search?text=10%3A58%3A00&pageSize=20"]
     assert len(page.changes) == 1  # what the vendor showed late is not lost
 
 

@@ -229,6 +229,25 @@ def test_a_deleted_item_without_a_place_has_no_path() -> None:
     assert (change.event_type, change.object_id, change.path) == ("DELETED", "12345", None)
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"path_collection": {"entries": [{"id": "1", "name": "Trash"}]}, "parent": {"id": "1"}},
+        {"path_collection": {"entries": []}, "parent": None, "item_status": "deleted"},
+    ],
+)
+def test_the_trash_is_no_place_of_a_deleted_item(source: Json) -> None:
+    change = told(streamed("ITEM_TRASH", {**FOLDER, "item_status": "trashed"} | source))
+    assert change is not None
+    assert (change.name, change.path, change.parent_object_id) == ("New", None, None)
+
+
+def test_a_deleted_item_has_the_place_that_box_still_knows() -> None:
+    change = told(streamed("ITEM_TRASH", {**FOLDER, "item_status": "trashed"}))
+    assert change is not None
+    assert (change.path, change.parent_object_id) == ("/Docs/New", "777")
+
+
 @pytest.mark.parametrize("event", [streamed("UPLOAD", ITEM), streamed("ITEM_UPLOAD", {**FILE, "etag": None})])
 def test_without_an_etag_only_the_memory_tells_an_upload_from_a_version(event: Json) -> None:
     change = told(event)

@@ -280,6 +280,7 @@ async def test_what_box_sends_is_genuine(
     assert change.event_id == f"webhook:{orjson.loads(call.body)['id']}"
     assert change.sequence == 0
     assert change.version_id
+    assert Box.announced(call).hook == hooks(box)[0]["id"]
 
 
 @pytest.mark.parametrize("fault", ["tamper", "stale"])
@@ -405,7 +406,7 @@ async def test_an_end_is_no_event(
     call = arrived(receiver)
     assert Box.is_genuine(call, None, KEYS)
     said = Box.announced(call)
-    assert (said.changes, said.ended, said.note) == ([], True, note)
+    assert (said.changes, said.ended, said.note, said.hook) == ([], True, note, hook)
 
 
 async def test_the_first_version_has_an_owner_and_no_proof(
@@ -475,7 +476,31 @@ def test_what_no_database_can_store_is_left_out() -> None:
     assert change.name == "a\ufffdb"
 
 
+def test_half_of_a_pair_of_surrogates_is_left_out() -> None:
+    body = rb'{"trigger":"FILE.RENAMED","id":"1","source":{"type":"file","id":"9","name":"a\ud83d"}}'
+    (change,) = Box.announced(plain(body, "application/json")).changes
+    assert change.name == "a\ufffd"
+
+
+def test_a_body_that_is_too_deep_to_be_stored_is_refused() -> None:
+    body = b'{"trigger":"FILE.RENAMED","source":' + b"[" * 300 + b"]" * 300 + b"}"
+    with pytest.raises(BadRequest):
+        Box.announced(plain(body, "application/json"))
+
+
 # The whole way
+
+
+async def test_a_webhook_needs_a_key_that_proves_its_calls(sandbox_url: str, tmp_path: Path) -> None:
+    settings = gateways.settings_for(tmp_path, sandbox_url, public_url="https://gateway.example.com")
+    events = {"event.notification.enabled": "true", "event.vendor.type": "webhook"}
+    async with gateways.running(settings, sandbox_url) as gateway:
+        order = await gateway.order("box", **events)
+        answer = await gateway.http.post("/instances", json=order, headers=gateway.platform)
+        assert answer.status_code == 400
+        assert "configuration.box.webhook.primary.key" in answer.json()["message"]
+        await gateway.connect("box", **events, **{"box.webhook.secondary.key": SECONDARY})
+        await gateway.connect("box", **events | {"event.notification.enabled": "false"})
 
 
 async def test_a_signed_call_becomes_an_event_and_an_unsigned_one_a_poll(

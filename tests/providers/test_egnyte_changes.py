@@ -390,8 +390,8 @@ async def test_a_note_that_is_gone_stays_a_note(acme: Acme, account: Egnyte) -> 
     ]
 
 
-def noted(answer: httpx.Response, asked: list[str], count: int = 9) -> Egnyte:
-    """An account with a page of notes, to each question about which this is the answer."""
+def noted(answer: httpx.Response, asked: list[str], count: int = 9, throttled_at: int = 99) -> Egnyte:
+    """An account with notes, to each question about which this is the answer, until there are too many."""
     notes = [
         {"id": n, "type": "note", "action": "create", "data": {"note_id": f"n{n}"}}
         for n in range(1, count + 1)
@@ -399,25 +399,41 @@ def noted(answer: httpx.Response, asked: list[str], count: int = 9) -> Egnyte:
 
     def play(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("/events"):
-            return httpx.Response(200, json=page_of(*notes))
+            return httpx.Response(200, json=page_of(*notes[int(request.url.params["id"]) :]))
         asked.append(request.url.path)
+        if len(asked) > throttled_at:
+            return httpx.Response(429, headers={"Retry-After": "9"})
         return answer
 
     return played(play)
 
 
-async def test_few_notes_of_a_page_are_asked_for() -> None:
+A_NOTE = {"id": "n", "file_path": "/Shared/a.txt", "group_id": "g"}
+
+
+async def test_a_page_ends_before_the_note_that_is_one_too_many() -> None:
     asked: list[str] = []
-    note = {"id": "n", "file_path": "/Shared/a.txt", "group_id": "g"}
-    page = await noted(httpx.Response(200, json=note), asked).changes("0", 100)
+    account = noted(httpx.Response(200, json=A_NOTE), asked, count=5)
+    page = await account.changes("0", 100)
     assert asked == [f"/pubapi/v1/notes/n{n}" for n in (1, 2, 3)]
-    assert [change.object_type for change in page.changes] == ["file"] * 3 + ["note"] * 6
+    assert ([change.event_id for change in page.changes], page.more) == (["1", "2", "3"], True)
+    rest = await account.changes(page.cursor, 100)
+    assert ([change.event_id for change in rest.changes], rest.more) == (["4", "5"], False)
+    assert {change.object_type for change in [*page.changes, *rest.changes]} == {"file"}
 
 
-@pytest.mark.parametrize("status", [403, 429, 500])
+async def test_a_page_ends_before_a_note_that_egnyte_has_no_time_for() -> None:
+    account = noted(httpx.Response(200, json=A_NOTE), [], throttled_at=1)
+    page = await account.changes("0", 100)
+    assert ([change.event_id for change in page.changes], page.more) == (["1"], True)
+    with pytest.raises(VendorThrottled):
+        await account.changes(page.cursor, 100)
+
+
+@pytest.mark.parametrize("status", [403, 500])
 async def test_a_note_that_cannot_be_asked_for_holds_up_nothing(status: int) -> None:
     asked: list[str] = []
-    page = await noted(httpx.Response(status, headers={"Retry-After": "9"}), asked).changes("0", 100)
+    page = await noted(httpx.Response(status), asked).changes("0", 100)
     assert (len(asked), {change.object_type for change in page.changes}) == (1, {"note"})
     assert len(page.changes) == 9
 

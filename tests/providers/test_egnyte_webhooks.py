@@ -382,6 +382,24 @@ def test_events_without_an_id_are_told_apart_by_their_content() -> None:
     assert found[0] == found[2] != found[1]
 
 
+def test_an_id_that_no_index_holds_is_replaced_by_a_fingerprint() -> None:
+    first, again, other = [{"eventId": letter * 6000} for letter in "aab"]
+    found = [change.event_id for change in Egnyte.announced(call([first, again, other])).changes]
+    assert found[0] == found[1] != found[2]
+    assert max(map(len, found)) <= 100
+
+
+@pytest.mark.parametrize("depth", [250, 300])
+def test_a_body_that_is_too_deep_to_be_stored_is_refused(depth: int) -> None:
+    with pytest.raises(BadRequest):
+        Egnyte.announced(call(b'[{"data":' + b"[" * depth + b"]" * depth + b"}]"))
+
+
+def test_half_of_a_pair_of_surrogates_is_left_out() -> None:
+    (found,) = Egnyte.announced(call(rb'{"eventType":"fs:add_file","data":{"path":"/a\ud83d"}}')).changes
+    assert found.path == "/a\ufffd"
+
+
 def test_a_single_event_needs_no_array_and_an_empty_array_says_nothing() -> None:
     assert len(Egnyte.announced(call({"eventId": "1"})).changes) == 1
     assert Egnyte.announced(call([])).changes == []

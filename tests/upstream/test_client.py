@@ -97,6 +97,22 @@ async def test_an_error_tells_neither_query_nor_token(
     assert caught.value.message == "GET vendor.example.com/x: ReadTimeout"
 
 
+@pytest.mark.parametrize(
+    ("content", "name"),
+    [
+        (rb'{"name": "a\ud83d.txt"}', "a\ufffd.txt"),
+        (rb'{"name": "\uDE00\ud83d\ude00\ud83d"}', "\ufffd\U0001f600\ufffd"),
+        (rb'{"name": "\\ud83d \ud83d\n"}', "\\ud83d \ufffd\n"),
+        (b'{"name": "\xed\xa0\xbd."}', "\ufffd\ufffd\ufffd."),
+    ],
+)
+async def test_half_of_a_pair_of_surrogates_does_not_end_a_stream(
+    client: httpx.AsyncClient, httpx_mock: HTTPXMock, content: bytes, name: str
+) -> None:
+    httpx_mock.add_response(content=content)
+    assert decode(await bound(client, Tokens(), None).get("/x")) == {"name": name}
+
+
 async def test_a_nul_does_not_reach_the_store(client: httpx.AsyncClient, httpx_mock: HTTPXMock) -> None:
     httpx_mock.add_response(content=rb'{"name":"a\u0000b"}')
     assert decode(await bound(client, Tokens(), None).get("/x")) == {"name": "a\ufffdb"}

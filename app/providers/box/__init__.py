@@ -117,6 +117,7 @@ class Box(DocumentsProvider):
         revoke_path="/oauth2/revoke",
     )
     fields: ClassVar[tuple[Field, ...]] = (*changes.FIELDS, *waiting.FIELDS, *webhooks.FIELDS)
+    webhook_keys: ClassVar[tuple[str, ...]] = tuple(webhooks.KEYS.values())
     native: ClassVar[Native] = Native(
         allowed=r"[A-Z]+ (?:(?:api|upload)/)?2\.0/.+",
         hosts=(
@@ -389,6 +390,10 @@ class Box(DocumentsProvider):
     @staticmethod
     def announced(call: Call) -> Announcement:
         return webhooks.announced(call)
+
+    @staticmethod
+    def stream(configuration: Mapping[str, str | None]) -> str:
+        return changes.name_of(configuration)
 
     @staticmethod
     def can_wait(configuration: Mapping[str, str | None]) -> bool:

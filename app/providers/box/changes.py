@@ -80,6 +80,14 @@ class Stream:
         return not self.kind.startswith("admin_logs")
 
 
+def name_of(configuration: Mapping[str, str | None]) -> str:
+    """What a position belongs to. The streams of a user are one history, told with more or less; one of the
+    enterprise begins where its owner has named a moment."""
+    kind = configuration.get("box.events.stream") or "all"
+    after = configuration.get("box.events.created.after") or ""
+    return f"{kind} {after}" if kind.startswith("admin_logs") else "user"
+
+
 def stream_of(configuration: Mapping[str, str | None]) -> Stream:
     """What a configuration asks for. Raises BadRequest naming a key that Box would ignore in that stream."""
     kind = configuration.get("box.events.stream") or "all"

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from app.hubs.documents import Change
-from app.providers.box.items import path_of
+from app.providers.box.items import is_in_trash, path_of
 from app.upstream.reading import date, fingerprint, mapping, text
 
 NOTHING = ""
@@ -115,6 +115,7 @@ def told(event: Mapping[str, Any], meaning: Meaning, event_id: str) -> Change:
     kind, item_id, name = _identity(item)
     actor = mapping(event.get("created_by"))
     event_type, verb, if_known = _decided(meaning, item)
+    has_place = not is_in_trash(item)
     return Change(
         event_id=event_id,
         event_type=event_type if item_id else "UNKNOWN",
@@ -123,9 +124,9 @@ def told(event: Mapping[str, Any], meaning: Meaning, event_id: str) -> Change:
         date=date(event.get("created_at")) or datetime.now(UTC),
         change=verb,
         raw=event,
-        path=path_of(item, name) if name and item.get("path_collection") else None,
+        path=path_of(item, name) if name and has_place and item.get("path_collection") else None,
         name=name,
-        parent_object_id=text(mapping(item.get("parent")).get("id")),
+        parent_object_id=text(mapping(item.get("parent")).get("id")) if has_place else None,
         actor_id=text(actor.get("id")),
         actor_name=text(actor.get("name")),
         version_id=_version(item, event),

@@ -26,7 +26,7 @@ from app.hubs.paths import segment
 from app.providers.box import meaning
 from app.providers.box.items import ROOT
 from app.upstream.client import Upstream, decode
-from app.upstream.reading import fingerprint, mapping, rows, text
+from app.upstream.reading import announcement, mapping, own_id, rows, text
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -35,7 +35,6 @@ _OLDEST = timedelta(minutes=10)  # Box's own advice against calls that somebody 
 _SKEW = timedelta(seconds=60)  # how far Box's clock may be ahead of ours; its SDK's 0 s refuses genuine calls
 _PAGE = 200
 _AT_ONCE = 8  # requests; Box admits 1,000 in a minute
-_LONGEST_ID = 100  # characters; Box's are UUIDs
 _MOST_ITEMS = 1000  # webhooks that Box admits for an app and user
 
 _TARGET = r"\s*(file|folder):\d{1,20}\s*"
@@ -43,7 +42,9 @@ _ENDS = {
     "WEBHOOK.DELETED": "Box has deleted a webhook",
     "NO_ACTIVE_SESSION": "the token that a webhook was made with has ended",
 }
-_KEYS = {"primary": "box.webhook.primary.key", "secondary": "box.webhook.secondary.key"}
+KEYS = {"primary": "box.webhook.primary.key", "secondary": "box.webhook.secondary.key"}
+"""The configuration keys of the app's two signature keys."""
+
 _ONLY_OF_FOLDERS = ("FOLDER.", "COLLABORATION.")
 
 FIELDS: tuple[Field, ...] = (
@@ -57,13 +58,13 @@ FIELDS: tuple[Field, ...] = (
         example="folder:123,file:9",
     ),
     Field(
-        _KEYS["primary"],
+        KEYS["primary"],
         "Webhook primary signature key",
         "The primary signature key of your app; calls for webhooks are refused without a key.",
         "PASSWORD",
     ),
     Field(
-        _KEYS["secondary"],
+        KEYS["secondary"],
         "Webhook secondary signature key",
         "The secondary signature key of your app, which counts as well.",
         "PASSWORD",
@@ -132,7 +133,7 @@ def is_genuine(call: Call, configuration: Mapping[str, str | None]) -> bool:
     signed = call.body + stamp.encode()
     verdicts = [
         _has_signed(configuration.get(key), signed, call, f"box-signature-{which}")
-        for which, key in _KEYS.items()
+        for which, key in KEYS.items()
     ]
     return any(verdicts)
 
@@ -147,10 +148,12 @@ def announced(call: Call) -> Announcement:
     trigger = text(body.get("trigger"))
     if trigger is None:
         raise BadRequest("trigger: is required")
+    hook = text(mapping(body.get("webhook")).get("id"))
     if trigger in _ENDS:
-        return Announcement([], body, ended=True, note=_end(trigger, body))
+        return Announcement([], body, ended=True, note=_end(trigger, body), hook=hook)
     known = meaning.meaning_of(trigger)  # Box calls for tasks only where it was asked to
-    return Announcement([_change(body, known)] if meaning.is_told(known, tasks=True) else [], body)
+    changes = [_change(body, known)] if meaning.is_told(known, tasks=True) else []
+    return Announcement(changes, body, hook=hook)
 
 
 def triggers_of(configuration: Mapping[str, str | None]) -> list[str]:
@@ -310,10 +313,7 @@ def _form(call: Call) -> dict[str, str]:
 
 
 def _json(body: bytes) -> Mapping[str, Any]:
-    try:
-        found = orjson.loads(body.replace(b"\\u0000", b"\\ufffd"))  # PostgreSQL stores no NUL
-    except orjson.JSONDecodeError:
-        raise BadRequest("body: is not JSON") from None
+    found = announcement(body)
     if not isinstance(found, dict):
         raise BadRequest("body: is not an object")
     return found
@@ -325,9 +325,7 @@ def _end(trigger: str, body: Mapping[str, Any]) -> str:
 
 
 def _change(body: Mapping[str, Any], known: meaning.Meaning) -> Change:
-    body_id = body.get("id")
-    own = body_id if isinstance(body_id, str) and 0 < len(body_id) <= _LONGEST_ID else fingerprint(body)
-    told = meaning.told(body, known, f"webhook:{own}")
+    told = meaning.told(body, known, f"webhook:{own_id(body, 'id')}")
     if told.change != "copy":
         return told
     # Box does not say whether the source is the copy or what was copied; the latter would not be new.

@@ -9,7 +9,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Any, Self
 
-from app.errors import BadRequest, VendorError, VendorNotFound, VendorUnauthorized, VendorUnavailable
+from app.errors import (
+    BadRequest,
+    VendorError,
+    VendorNotFound,
+    VendorThrottled,
+    VendorUnauthorized,
+    VendorUnavailable,
+)
 from app.hubs.documents import NEWEST, Change, ChangePage, Field
 from app.hubs.paths import segment
 from app.upstream.client import Upstream, decode
@@ -18,7 +25,7 @@ from app.upstream.reading import date, fingerprint, mapping, text
 _LONG_AWAY = timedelta(days=1)
 """Egnyte keeps 30 days or 500,000 events. A reader who was away for less than this has missed none."""
 
-_MOST_NOTES = 3  # of one page that are asked for; each is one of the token's 2 calls per second
+_MOST_NOTES = 3  # that one page has; each is asked for with one of the token's 2 calls per second
 _TYPE = "(file_system|note|permission_change)"
 _NAME = r"(?!\.{1,2}(/|$))[^/\x00-\x1f\x7f]{1,255}"
 
@@ -113,7 +120,7 @@ async def page(upstream: Upstream, stream: Stream, cursor: str | None, limit: in
         found, _ = await _read(upstream, stream, oldest - 1, limit)
     else:
         found = await _behind(upstream, stream, _Position.parse(cursor), limit)
-    return replace(found, changes=await _with_files(upstream, found.changes))
+    return await _with_files(upstream, found)
 
 
 async def _behind(upstream: Upstream, stream: Stream, position: _Position, limit: int) -> ChangePage:
@@ -169,16 +176,17 @@ async def _read(upstream: Upstream, stream: Stream, after: int, limit: int) -> t
     return ChangePage(changes, _Position(last).text(), more=more), _number(body.get("oldest_id"))
 
 
-async def _with_files(upstream: Upstream, changes: Sequence[Change]) -> list[Change]:
-    """The changes, with new notes of which only the id came told as changes of their files. What cannot be
-    found out stays a note: no note is worth a page that is not read."""
-    found, asked = list(changes), 0
+async def _with_files(upstream: Upstream, page: ChangePage) -> ChangePage:
+    """A page with new notes of which only the id came told as changes of their files. It ends before the note
+    that is one too many, or that Egnyte has no time for. Any other note of which nothing can be found out
+    stays a note: no note is worth a page that is not read. Raises VendorThrottled for a first change."""
+    found, asked = list(page.changes), 0
     for place, change in enumerate(found):
         note_id = text(mapping(change.raw.get("data")).get("note_id"))
         if change.object_type != "note" or change.event_type != "CREATED" or note_id is None:
             continue
         if asked == _MOST_NOTES:
-            break
+            return _before(page, found, place)
         asked += 1
         try:
             note = mapping(decode(await upstream.get(f"/pubapi/v1/notes/{segment(note_id)}")))
@@ -186,10 +194,23 @@ async def _with_files(upstream: Upstream, changes: Sequence[Change]) -> list[Cha
             continue
         except VendorUnauthorized:
             raise
+        except VendorThrottled:
+            if place == 0:
+                raise
+            return _before(page, found, place)
         except VendorError:
             break
         found[place] = _of_file(change, note)
-    return found
+    return replace(page, changes=found)
+
+
+def _before(page: ChangePage, changes: list[Change], place: int) -> ChangePage:
+    """The part of a page before one of its changes, behind which the next page goes on. What has no number
+    is at the beginning."""
+    number = _number(changes[place].event_id)
+    if number is None:
+        return replace(page, changes=changes)
+    return replace(page, changes=changes[:place], cursor=_Position(number - 1).text(), more=True)
 
 
 def _of_file(change: Change, note: Mapping[str, Any]) -> Change:

@@ -15,7 +15,7 @@ from app.errors import BadRequest, VendorConflict, VendorNotFound, VendorRefused
 from app.hubs.documents import Announcement, Call, Change, Hooks
 from app.providers.egnyte.changes import NEW_VERSION, folder_of, moved, name_of
 from app.upstream.client import Upstream, decode
-from app.upstream.reading import date, fingerprint, mapping, rows, text
+from app.upstream.reading import announcement, date, mapping, own_id, rows, text
 
 SECRET_HEADER = "X-Elements-Gateway-Secret"  # noqa: S105
 DEFAULT_TYPES = ("fs:*", "comment:*", "link:*", "meta:*", "permission:*")
@@ -226,11 +226,7 @@ def announced(call: Call) -> Announcement:
 
 
 def _events(body: bytes) -> list[Mapping[str, Any]]:
-    """The events of a body; a NUL in a text, which PostgreSQL cannot store, is replaced."""
-    try:
-        found = orjson.loads(body.replace(b"\\u0000", b"\\ufffd"))
-    except orjson.JSONDecodeError:
-        raise BadRequest("body: is not JSON") from None
+    found = announcement(body)
     if isinstance(found, dict):
         found = [found]
     if not isinstance(found, list):
@@ -245,7 +241,7 @@ def told(event: Mapping[str, Any], received_at: datetime) -> Change:
     verb = name.partition(":")[2] or name
     meaning = MEANING.get(name, Meaning("UNKNOWN", verb, None))
     kind = meaning.kind or _kind(data)
-    key = text(event.get("eventId")) or fingerprint(event)
+    key = own_id(event, "eventId")
     path, source = _first(data, _PATHS), _first(data, _SOURCES)
     found = _first(data, _IDS[kind])
     is_copy, is_item = meaning.change == "copy", kind in {"file", "folder"}

@@ -13,13 +13,16 @@ from app.store.tables.events import (
     KnownObject,
     Notification,
     Poller,
+    Pruning,
     Subscription,
     VendorWebhook,
 )
 from app.store.tables.instances import Credential, FileLink, Instance
 from app.store.tables.tenants import Account, OAuthState, Organization, Secret, User
 from app.store.tables.words import (
+    ASYNC_RESOURCE,
     FAILURE_POLICY,
+    NO_CALLBACK,
     DeliveryStatus,
     ExternalAuthentication,
     FailurePolicy,
@@ -29,7 +32,9 @@ from app.store.tables.words import (
 )
 
 __all__ = [
+    "ASYNC_RESOURCE",
     "FAILURE_POLICY",
+    "NO_CALLBACK",
     "Account",
     "AsyncRequest",
     "Attempt",
@@ -50,6 +55,7 @@ __all__ = [
     "OAuthState",
     "Organization",
     "Poller",
+    "Pruning",
     "Role",
     "Secret",
     "SecretKind",

@@ -9,9 +9,12 @@ from sqlalchemy import BigInteger, Index, LargeBinary, Text, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from app.store.tables.columns import DUE, BigId, Duty, Json, UtcDateTime, only
+from app.store.tables.words import ASYNC_RESOURCE
 
 _QUEUED = only("status = 'queued'")
+_OF_REQUESTS = only(f"resource = '{ASYNC_RESOURCE}'")
 _ENDED = only("ended_at IS NOT NULL")
+_PAIRED = only("twin IS NOT NULL")
 
 
 class Poller(Duty, table=True):
@@ -118,7 +121,9 @@ class Event(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("instance_id", "key"),
         UniqueConstraint("instance_id", "sequence"),
-        Index("ix_event_account_id_id", "account_id", "id"),
+        Index("ix_event_account_id_id_instance_id", "account_id", "id", "instance_id"),
+        Index("ix_event_instance_id_event_date", "instance_id", "event_date"),
+        Index("ix_event_instance_id_twin", "instance_id", "twin", **_PAIRED),
     )
 
     id: int = Field(sa_type=BigId, primary_key=True)
@@ -156,12 +161,15 @@ class Subscription(SQLModel, table=True):
     """Where an instance's notifications go: what its configuration names (`configured`), or what was added
     with `POST /notifications/subscriptions`. `sealed` holds the secrets that its calls carry."""
 
-    __table_args__ = (Index("ix_subscription_account_id_id", "account_id", "id"),)
+    __table_args__ = (
+        Index("ix_subscription_account_id_id", "account_id", "id"),
+        Index("ix_subscription_instance_id_topic", "instance_id", "topic"),
+    )
 
     id: int = Field(sa_type=BigId, primary_key=True)
     account_id: int = Field(sa_type=BigId)
-    instance_id: int = Field(sa_type=BigId, index=True)
-    callback_id: int = Field(sa_type=BigId, foreign_key="callback.id")
+    instance_id: int = Field(sa_type=BigId)
+    callback_id: int = Field(sa_type=BigId, foreign_key="callback.id", index=True)
     topic: str
     active: bool
     inactive_reason: str | None = None
@@ -175,7 +183,10 @@ class Notification(SQLModel, table=True):
     """A body of up to 10 polled events, or 20 that the vendor sent, exactly as it is signed and sent; and
     where it comes from: the vendor's page behind `cursor`, which `next_cursor` goes on behind."""
 
-    __table_args__ = (Index("ix_notification_instance_id_id", "instance_id", "id"),)
+    __table_args__ = (
+        Index("ix_notification_instance_id_id", "instance_id", "id"),
+        Index("ix_notification_instance_id_id_async", "instance_id", "id", **_OF_REQUESTS),
+    )
 
     id: int = Field(sa_type=BigId, primary_key=True)
     account_id: int = Field(sa_type=BigId)
@@ -246,7 +257,7 @@ class DeliveryObject(SQLModel, table=True):
 
 class AsyncRequest(Duty, table=True):
     """A request that a client does not wait for: what it asked, and the subscription that is told when it has
-    been done."""
+    been done. It `may_be_done` by an earlier run whose end nobody knows."""
 
     __tablename__ = "async_request"
     __table_args__ = (
@@ -256,11 +267,20 @@ class AsyncRequest(Duty, table=True):
 
     account_id: int = Field(sa_type=BigId)
     instance_id: int = Field(sa_type=BigId, foreign_key="instance.id", index=True)
-    subscription_id: int = Field(sa_type=BigId, foreign_key="subscription.id")
+    subscription_id: int = Field(sa_type=BigId, foreign_key="subscription.id", index=True)
     method: str
     target: str = Field(sa_type=Text)
     body: bytes | None = Field(None, sa_type=LargeBinary)
     attempts: int = 0
+    may_be_done: bool = False
     answer_status: int | None = None
     created_at: datetime = Field(sa_type=UtcDateTime)
     ended_at: datetime | None = Field(None, sa_type=UtcDateTime)
+
+
+class Pruning(Duty, table=True):
+    """The one row of whoever forgets what is old: behind which notification he goes on, and when he began at
+    the oldest."""
+
+    place: int = Field(0, sa_type=BigInteger)
+    began_at: datetime | None = Field(None, sa_type=UtcDateTime)

@@ -57,5 +57,11 @@ class FailurePolicy(StrEnum):
     QUEUE = "queue"
 
 
+NO_CALLBACK = "the instance has no callback URL"
+"""Why a subscription is not active whose owner has taken its callback out of the configuration."""
+
+ASYNC_RESOURCE = "async"
+"""The resource of the notifications that tell of an instance's requests."""
+
 FAILURE_POLICY = "notification.webhook.failure.policy"
 """The setting of an account that holds its FailurePolicy."""
