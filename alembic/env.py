@@ -25,6 +25,10 @@ def _render(kind: str, item: object, _context: object) -> str | Literal[False]:
 
 
 def run(connection: Connection) -> None:
+    """All steps are one transaction, which has begun before anybody looks how far the schema is: otherwise
+    Alembic would open one per step on SQLite, and a second process would repeat what the first has done."""
+    if not connection.in_transaction():
+        connection.begin()
     postgresql = connection.dialect.name == "postgresql"
     if postgresql:
         connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
