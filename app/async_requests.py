@@ -26,18 +26,17 @@ from app.errors import (
     VendorThrottled,
     VendorUnavailable,
 )
+from app.events import delivery
 from app.ids import new_id
 from app.polling.inside import Answer, Inside
 from app.runtime import Runtime
 from app.store import async_requests, instances, outbox, wakeups
 from app.store.leases import Lease, lease_of
+from app.store.new_rows import NewNotification
 from app.store.tables import (
     ASYNC_RESOURCE,
     AsyncRequest,
-    Delivery,
-    DeliveryStatus,
     Instance,
-    Notification,
     Subscription,
     Via,
 )
@@ -233,7 +232,7 @@ class RequestWorker:
                 return
             if subscription is not None:
                 told = _notification(request, subscription, answer, now)
-                await outbox.append(connection, [told], [_delivery(told, subscription, now)], now=now)
+                await outbox.append(connection, [told], [delivery(told, subscription, now)], now=now)
         self._runtime.wakeups.callbacks.set()
         facts = {"request": request.id, "instance": request.instance_id, "status": answer.status}
         log.info("async request ended", extra=facts)
@@ -272,9 +271,9 @@ def _told(answer: Answer) -> Any | None:
 
 def _notification(
     request: AsyncRequest, subscription: Subscription, answer: Answer, now: datetime
-) -> Notification:
+) -> NewNotification:
     notification_id = new_id()
-    return Notification(
+    return NewNotification(
         id=notification_id,
         account_id=request.account_id,
         instance_id=request.instance_id,
@@ -294,21 +293,4 @@ def _notification(
         last_sequence=None,
         acknowledged_at=None,
         created_at=now,
-    )
-
-
-def _delivery(told: Notification, subscription: Subscription, now: datetime) -> Delivery:
-    """Due at once, or queued for its owner where the subscription was deactivated."""
-    return Delivery(
-        id=new_id(),
-        account_id=told.account_id,
-        instance_id=told.instance_id,
-        notification_id=told.id,
-        subscription_id=subscription.id,
-        callback_id=subscription.callback_id,
-        status=DeliveryStatus.CREATED if subscription.active else DeliveryStatus.QUEUED,
-        due_at=now if subscription.active else None,
-        last_error=None,
-        created_at=now,
-        updated_at=now,
     )

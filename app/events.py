@@ -94,7 +94,7 @@ def pack(
             sent = _notification(recipient, origin, page[part], raw, numbered, now)
             package.events += numbered
             package.notifications.append(sent)
-            package.deliveries += [_delivery(sent, item, now) for item in recipient.subscriptions]
+            package.deliveries += [delivery(sent, item, now) for item in recipient.subscriptions]
     return package
 
 
@@ -175,7 +175,7 @@ def _events(
     ]
 
 
-def _delivery(notification: NewNotification, subscription: Subscription, now: datetime) -> NewDelivery:
+def delivery(notification: NewNotification, subscription: Subscription, now: datetime) -> NewDelivery:
     """Due at once, or queued for its owner where the subscription was deactivated."""
     return NewDelivery(
         id=new_id(),
