@@ -99,12 +99,12 @@ async def test_killed_between_post_and_settle(home: House, database: Database) -
 async def test_killed_between_reading_the_vendor_and_storing(home: House, database: Database) -> None:
     home.connect()
     changes = home.change()
-    fault = {"kind": "slow", "seconds": 0.5, "path": "/pubapi/v2/events"}
+    fault = {"kind": "slow", "seconds": 0.9, "path": "/pubapi/v2/events"}
     httpx.post(f"{home.sandbox_url}/control/egnyte/acme/faults", json=fault).raise_for_status()
     worker = home.work()
     await until_held(database, Poller)
     async with frozen(database):
-        await asyncio.sleep(0.9)  # the vendor has answered; the worker waits to store
+        await asyncio.sleep(1.2)  # the vendor has answered; the worker waits to store
         requests = httpx.get(f"{home.sandbox_url}/control/requests").json()["requests"]
         answered = [item for item in requests if item["path"].endswith("/v2/events")]
         assert [item["status"] for item in answered][-1] == 200

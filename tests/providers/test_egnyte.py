@@ -155,8 +155,8 @@ async def test_what_goes_wrong_in_a_call_has_a_name(
 
 
 async def test_an_answer_that_comes_too_late_is_no_answer(acme: Acme, client: httpx.AsyncClient) -> None:
-    account = connect(acme, client)
     client.timeout = httpx.Timeout(0.2)
+    account = connect(acme, client)
     acme.fault("slow", path="/pubapi", seconds=1)
     with pytest.raises(VendorUnavailable, match="no answer in time"):
         await account.ping()
