@@ -17,6 +17,9 @@ TOKEN = "oauth.user.token"  # noqa: S105
 REFRESH_TOKEN = "oauth.user.refresh_token"  # noqa: S105
 REFRESH_INTERVAL = "oauth.user.refresh_interval"
 REFRESH_TIME = "oauth.user.refresh_time"
+OWNER = "oauth.user.id"
+"""The vendor's id of the account's user: it tells whose a call is whose URL does not say it."""
+
 MANAGED = frozenset({TOKEN, REFRESH_TOKEN, REFRESH_INTERVAL, REFRESH_TIME})
 """What the gateway itself keeps up to date."""
 

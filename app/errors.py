@@ -43,6 +43,11 @@ class GatewayError(Exception):
         self.message = message or (type(self).__doc__ or "").strip()
         super().__init__(self.message)
 
+    @property
+    def in_full(self) -> str:
+        """The message, with the vendor's own words where there are any."""
+        return self.message
+
 
 class BadRequest(GatewayError):
     """An invalid value was used for a parameter."""
@@ -142,6 +147,10 @@ class VendorError(GatewayError):
         self.vendor_status = vendor_status
         self.retry_after = retry_after
         self.request_id = request_id
+
+    @property
+    def in_full(self) -> str:
+        return f"{self.message} ({self.provider_message})" if self.provider_message else self.message
 
 
 class VendorRefused(VendorError):

@@ -92,16 +92,20 @@ def check_vendor_type(provider: Provider, values: Mapping[str, str | None], sett
 
 def enabled(values: Mapping[str, str | None]) -> bool:
     """Whether the account is to be watched at all."""
-    return (values.get(ENABLED) or "").strip().lower() == "true"
+    return _word(values, ENABLED) == "true"
 
 
 def ordered(values: Mapping[str, str | None]) -> bool:
     """Whether what concerns one object is to leave in the order of its events."""
-    return (values.get("event.notification.ordered") or "").strip().lower() == "true"
+    return _word(values, "event.notification.ordered") == "true"
 
 
 def _vendor_type(values: Mapping[str, str | None]) -> str:
-    return (values.get(VENDOR_TYPE) or "").strip().lower() or POLLING
+    return _word(values, VENDOR_TYPE) or POLLING
+
+
+def _word(values: Mapping[str, str | None], key: str) -> str:
+    return (values.get(key) or "").strip().lower()
 
 
 def callback_url(value: str | None, *, name: str = f"configuration.{CALLBACK_URL}") -> str | None:
@@ -169,8 +173,7 @@ def _basic(values: Mapping[str, str | None]) -> tuple[str, str] | None:
 def _long_poll(values: Mapping[str, str | None]) -> bool:
     """Whether a vendor that can say when there is something new is to do so, as it is unless somebody asks
     for less."""
-    by_polling = (values.get("event.vendor.type") or "polling").strip().lower() == "polling"
-    return by_polling and (values.get("event.poller.long.poll") or "").strip().lower() != "false"
+    return _vendor_type(values) == POLLING and _word(values, "event.poller.long.poll") != "false"
 
 
 def _interval(value: str | None, settings: Settings) -> timedelta:

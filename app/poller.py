@@ -174,7 +174,7 @@ class Reader:
                 connection,
                 lease,
                 failures=failures,
-                error=_shown(error),
+                error=error.in_full,
                 now=now,
                 due_at=None if isinstance(error, GrantRevoked) else self._after(poller, failures, error, now),
             )
@@ -227,8 +227,3 @@ class PollWorker:
     def _next(self, poller: Poller, page: ChangePage) -> datetime:
         rest = timedelta(0) if page.more else timedelta(seconds=poller.interval_seconds)
         return self._runtime.clock.now() + rest
-
-
-def _shown(error: GatewayError) -> str:
-    words = error.provider_message if isinstance(error, VendorError) else None
-    return f"{error.message} ({words})" if words else error.message

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import intake, vendor_webhooks
+from app import configuration, intake, vendor_webhooks
 from app.errors import BadRequest, Unauthorized
 from app.events import EVENTS_PER_NOTIFICATION, Origin
 from app.hubs.documents import Announcement, Call, Power
@@ -81,7 +81,7 @@ async def _addressed(runtime: Runtime, provider: Provider, call: Call) -> _Addre
     ids = _named(call)
     owner = provider.owner_of(call) if ids is None else None
     async with runtime.database.read() as connection:
-        if owner is not None and owner[0] == vendor_webhooks.OWNER_KEY:
+        if owner is not None and owner[0] == configuration.OWNER:
             owned = await rows.of_owner(connection, provider.key, owner[1], limit=_INSTANCES)
         else:
             owned = []

@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from app import documents, event_settings
+from app import configuration, documents, event_settings
 from app.backoff import after_failed_poll
 from app.credentials import Secrets
 from app.errors import (
@@ -25,9 +25,6 @@ from app.runtime import Runtime
 from app.store import vendor_webhooks
 from app.store.leases import lease_of
 from app.store.tables import Instance, VendorWebhook
-
-OWNER_KEY = "oauth.user.id"
-"""The configuration key that tells whose a call is whose URL does not say it."""
 
 CHECK = timedelta(days=1)
 """How often a webhook is looked after that does not end before."""
@@ -134,7 +131,9 @@ class WebhookWorker:
     async def _owner(self, provider: DocumentsProvider) -> str | None:
         """Who the account's user is, for a vendor that has calls which say no more. The vendor's word counts
         before a configuration that may name anybody. Not worth a failure."""
-        if Power.ME not in provider.powers or OWNER_KEY not in {field.key for field in provider.fields}:
+        if Power.ME not in provider.powers or configuration.OWNER not in {
+            field.key for field in provider.fields
+        }:
             return None
         try:
             return (await self._asked(provider.me())).id
@@ -207,7 +206,7 @@ class WebhookWorker:
                 connection,
                 row,
                 failures=failures,
-                error=_shown(error),
+                error=error.in_full,
                 now=now,
                 due_at=None if isinstance(error, GrantRevoked) else now + rest,
             )
@@ -222,8 +221,3 @@ def _until_renewal(hooks: Hooks, now: datetime, *, chance: float) -> timedelta:
     connected together are not renewed together."""
     half = (hooks.expires_at - now) / 2 if hooks.expires_at else CHECK
     return max(min(half, CHECK), _SOONEST) * (1 - 0.1 * chance)
-
-
-def _shown(error: GatewayError) -> str:
-    words = error.provider_message if isinstance(error, VendorError) else None
-    return f"{error.message} ({words})" if words else error.message

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app import configuration
 from app.event_settings import EventSettings
 from app.hubs.documents import NEWEST, DocumentsProvider, Power
 from app.polling import reading
@@ -122,7 +123,7 @@ async def _let_vendor_call(
     """Has the vendor's webhooks made, renewed or ended by whoever looks after them. Where the account has
     `moved`, what was made before may not call for the instance any more."""
     if wanted.webhooks:
-        owner = instance.configuration.get("oauth.user.id") or None
+        owner = instance.configuration.get(configuration.OWNER) or None
         made = await vendor_webhooks.order(
             connection,
             account_id=instance.account_id,

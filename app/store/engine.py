@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -96,6 +97,11 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+def inserting(kind: str, rows: Any) -> Any:
+    """An INSERT in the dialect of this kind of database: both know ON CONFLICT, each with its own class."""
+    return (sqlite if kind == "sqlite" else postgresql).insert(rows)
 
 
 def is_lost_race(error: DBAPIError) -> bool:

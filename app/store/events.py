@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import bindparam, insert, select, union_all, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store.batches import Batch, among
+from app.store.engine import inserting
 from app.store.tables import Event, EventSequence, Notification, table
 
 _events, _sequences = table(Event), table(EventSequence)
@@ -67,8 +67,8 @@ async def known_keys(connection: AsyncConnection, instance_id: int, keys: Sequen
 
 async def last_sequence(connection: AsyncConnection, *, instance_id: int, account_id: int) -> int:
     """The number of the instance's last event. Until the transaction ends nobody else stores events of it."""
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(_sequences).values(instance_id=instance_id, account_id=account_id, last=0)
+    first = inserting(connection.dialect.name, _sequences)
+    statement = first.values(instance_id=instance_id, account_id=account_id, last=0)
     held = statement.on_conflict_do_update(index_elements=["instance_id"], set_={"last": _sequences.c.last})
     return int((await connection.execute(held.returning(_sequences.c.last))).scalar_one())
 

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import LargeBinary, bindparam, cast, delete, func, select, union_all, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.hubs.entries import object_key
 from app.store.batches import Batch, among
+from app.store.engine import inserting
 from app.store.tables import KnownObject, table
 
 _objects = table(KnownObject)
@@ -156,8 +156,7 @@ def _rewritten(connection: AsyncConnection, begin: bytes, length: int) -> Any:
 
 
 def _upserting(kind: str) -> Any:
-    dialect = sqlite if kind == "sqlite" else postgresql
-    statement = dialect.insert(_objects)
+    statement = inserting(kind, _objects)
     news = {column.name: statement.excluded[column.name] for column in _columns if not column.primary_key}
     return statement.on_conflict_do_update(index_elements=["instance_id", "object_key"], set_=news)
 

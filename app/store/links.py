@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.store.engine import inserting
 from app.store.tables import FileLink, table
 
 _links = table(FileLink)
@@ -36,9 +36,8 @@ async def keep(connection: AsyncConnection, link: FileLink, *, now: datetime) ->
     await connection.execute(
         delete(_links).where(_links.c.instance_id == link.instance_id, _links.c.expires_at <= now)
     )
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    unless_there = dialect.insert(_links).values(**link.model_dump()).on_conflict_do_nothing()
-    await connection.execute(unless_there)
+    new = inserting(connection.dialect.name, _links).values(**link.model_dump())
+    await connection.execute(new.on_conflict_do_nothing())
     return await of_file(connection, link.instance_id, link.object_id, now=now) or link
 
 

@@ -22,10 +22,10 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import leases, new_rows, ordering, settlements
+from app.store.engine import inserting
 from app.store.leases import Lease
 from app.store.new_rows import NewDelivery, NewNotification
 from app.store.settlements import Settlement
@@ -125,8 +125,8 @@ async def callback_id(
     if beside:
         same = and_(_callbacks.c.account_id == account_id, _callbacks.c.url == url)
         await _lock_callbacks(connection, or_(_callbacks.c.id.in_(beside), same))
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(_callbacks).values(account_id=account_id, url=url, slow=False)
+    new = inserting(connection.dialect.name, _callbacks)
+    statement = new.values(account_id=account_id, url=url, slow=False)
     same = statement.on_conflict_do_update(index_elements=["account_id", "url"], set_={"url": url})
     return int((await connection.execute(same.returning(_callbacks.c.id))).scalar_one())
 

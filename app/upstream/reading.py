@@ -63,6 +63,12 @@ def text(value: object) -> str | None:
     return str(value) if value not in (None, "") else None
 
 
+def number(value: object) -> int | None:
+    """A whole number of at most 18 digits, written as number or text; None for anything else."""
+    written = str(value)
+    return int(written) if written.isdecimal() and len(written) <= 18 and written.isascii() else None
+
+
 def date(value: object) -> datetime | None:
     """An ISO 8601 or HTTP date, or milliseconds since 1970, in UTC; None for anything else."""
     written = str(value)

@@ -10,7 +10,7 @@ from typing import Any
 
 from app.hubs.documents import Change
 from app.providers.box.items import is_in_trash, path_of
-from app.upstream.reading import date, fingerprint, mapping, text
+from app.upstream.reading import date, fingerprint, mapping, number, text
 
 NOTHING = ""
 """The event type of what creates, updates and deletes nothing: somebody has only read or synchronised."""
@@ -130,7 +130,7 @@ def told(event: Mapping[str, Any], meaning: Meaning, event_id: str) -> Change:
         actor_id=text(actor.get("id")),
         actor_name=text(actor.get("name")),
         version_id=_version(item, event),
-        sequence=_number(source.get("sequence_id")) if item is source else None,
+        sequence=number(source.get("sequence_id")) if item is source else None,
         if_known=if_known,
     )
 
@@ -163,9 +163,3 @@ def _version(item: Mapping[str, Any], event: Mapping[str, Any]) -> str | None:
     if version is not None:
         return text(mapping(version).get("id"))
     return text(mapping(event.get("additional_details")).get("version_id"))
-
-
-def _number(value: object) -> int | None:
-    """A sequence_id; None for what is no number, or larger than the store holds."""
-    written = str(value)
-    return int(written) if written.isdecimal() and len(written) <= 18 and written.isascii() else None

@@ -20,7 +20,7 @@ from app.errors import (
 from app.hubs.documents import NEWEST, Change, ChangePage, Field
 from app.hubs.paths import segment
 from app.upstream.client import Upstream, decode
-from app.upstream.reading import date, fingerprint, mapping, text
+from app.upstream.reading import date, fingerprint, mapping, number, text
 
 _LONG_AWAY = timedelta(days=1)
 """Egnyte keeps 30 days or 500,000 events. A reader who was away for less than this has missed none."""
@@ -155,7 +155,7 @@ async def _span(upstream: Upstream) -> tuple[int, int]:
     body = mapping(decode(await upstream.get("/pubapi/v1/events/cursor")))
     if "latest_event_id" not in body:
         raise VendorUnavailable("the vendor's answer does not say where its events end")
-    return _number(body.get("oldest_event_id")) or 1, _number(body["latest_event_id"]) or 0
+    return number(body.get("oldest_event_id")) or 1, number(body["latest_event_id"]) or 0
 
 
 async def _read(upstream: Upstream, stream: Stream, after: int, limit: int) -> tuple[ChangePage, int | None]:
@@ -169,11 +169,11 @@ async def _read(upstream: Upstream, stream: Stream, after: int, limit: int) -> t
         raise VendorUnavailable("the vendor's answer is not a page of events")
     found = [told(event if isinstance(event, dict) else {"event": event}) for event in events]
     once = {change.event_id: change for change in found}
-    changes = sorted(once.values(), key=lambda change: _number(change.event_id) or after)
+    changes = sorted(once.values(), key=lambda change: number(change.event_id) or after)
     # The ids of the events themselves, not `latest_id`: it must never be ahead of what was read.
-    last = max((_number(change.event_id) or after for change in changes), default=after)
+    last = max((number(change.event_id) or after for change in changes), default=after)
     more = len(events) >= limit and last > after  # a page that leads nowhere is not asked for again
-    return ChangePage(changes, _Position(last).text(), more=more), _number(body.get("oldest_id"))
+    return ChangePage(changes, _Position(last).text(), more=more), number(body.get("oldest_id"))
 
 
 async def _with_files(upstream: Upstream, page: ChangePage) -> ChangePage:
@@ -207,10 +207,10 @@ async def _with_files(upstream: Upstream, page: ChangePage) -> ChangePage:
 def _before(page: ChangePage, changes: list[Change], place: int) -> ChangePage:
     """The part of a page before one of its changes, behind which the next page goes on. What has no number
     is at the beginning."""
-    number = _number(changes[place].event_id)
-    if number is None:
+    first_left_out = number(changes[place].event_id)
+    if first_left_out is None:
         return replace(page, changes=changes)
-    return replace(page, changes=changes[:place], cursor=_Position(number - 1).text(), more=True)
+    return replace(page, changes=changes[:place], cursor=_Position(first_left_out - 1).text(), more=True)
 
 
 def _of_file(change: Change, note: Mapping[str, Any]) -> Change:
@@ -310,11 +310,5 @@ def _first(data: Mapping[str, Any], keys: Sequence[str]) -> str | None:
 
 
 def _event_id(event: Mapping[str, Any]) -> str:
-    number = _number(event.get("id"))
-    return str(number) if number is not None else fingerprint(event)
-
-
-def _number(value: object) -> int | None:
-    """An id of the stream; None for what cannot be one."""
-    text = str(value)
-    return int(text) if re.fullmatch(r"\d{1,18}", text, re.ASCII) else None
+    own = number(event.get("id"))
+    return str(own) if own is not None else fingerprint(event)
