@@ -12,6 +12,8 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -22,7 +24,7 @@ from sqlalchemy.exc import DBAPIError
 from app import __version__, logs, registry, sealing, settings, tenants, users
 from app.clock import Clock
 from app.errors import GatewayError, SettingsError
-from app.runtime import open_database, open_runtime, open_sealer
+from app.runtime import Runtime, open_database, open_runtime, open_sealer
 from app.settings import Settings
 from app.store import migrations
 from app.store.engine import Database
@@ -41,6 +43,8 @@ user = typer.Typer(help="Users: who may call.", no_args_is_help=True)
 cli.add_typer(user, name="user")
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from app.importer import Line
 
 T = TypeVar("T")
@@ -290,7 +294,7 @@ def _password() -> str:
 
 
 async def _work(wanted: Settings) -> None:
-    from app.main import create_app, with_inside
+    from app.api.inside import Inside
     from app.workers import work as run_worker
 
     await _ready_schema(wanted)
@@ -298,9 +302,17 @@ async def _work(wanted: Settings) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, draining.set)
     async with open_runtime(wanted) as runtime:
-        app = create_app(wanted, with_workers=False)
-        app.state.runtime = runtime
-        await run_worker(with_inside(runtime, app), draining)
+        inside = Inside(partial(_application, wanted, runtime))
+        await run_worker(replace(runtime, inside=inside), draining)
+
+
+def _application(wanted: Settings, runtime: Runtime) -> FastAPI:
+    """What a worker asks for lists, without a network in front of it."""
+    from app.main import create_app
+
+    app = create_app(wanted, with_workers=False)
+    app.state.runtime = runtime
+    return app
 
 
 def _print_secrets(made: NewSecrets, what: str) -> None:

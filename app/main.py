@@ -101,7 +101,7 @@ def create_app(settings: Settings, *, with_workers: bool) -> FastAPI:
 
 def with_inside(runtime: Runtime, app: FastAPI) -> Runtime:
     """The runtime of workers that ask for lists of this application, too."""
-    return replace(runtime, inside=Inside(app))
+    return replace(runtime, inside=Inside(lambda: app))
 
 
 def _flat(*routers: APIRouter) -> APIRouter:

@@ -131,9 +131,8 @@ class WebhookWorker:
     async def _owner(self, provider: DocumentsProvider) -> str | None:
         """Who the account's user is, for a vendor that has calls which say no more. The vendor's word counts
         before a configuration that may name anybody. Not worth a failure."""
-        if Power.ME not in provider.powers or configuration.OWNER not in {
-            field.key for field in provider.fields
-        }:
+        keys = {field.key for field in provider.fields}
+        if Power.ME not in provider.powers or configuration.OWNER not in keys:
             return None
         try:
             return (await self._asked(provider.me())).id

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 from urllib.parse import unquote
@@ -21,10 +22,13 @@ _HUB = "/hubs/documents"
 
 class Inside:
     """Calls the application as an instance. That it is one is said in the state of the request, which no
-    request from outside can write to."""
+    request from outside can write to. `make` is asked for the application when it is needed first: most
+    workers never do, and its routes take most of the time of a start."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, make: Callable[[], ASGIApp]) -> None:
+        self._make = make
+        self._app: ASGIApp | None = None
+        self._making = asyncio.Lock()
 
     async def call(
         self,
@@ -48,8 +52,15 @@ class Inside:
             sent = True
             return {"type": "http.request", "body": body or b"", "more_body": False}
 
-        await self._app(scope, receive, kept.send)
+        app = await self._made()
+        await app(scope, receive, kept.send)
         return kept.answer(scope["state"])
+
+    async def _made(self) -> ASGIApp:
+        async with self._making:
+            if self._app is None:
+                self._app = await asyncio.to_thread(self._make)
+            return self._app
 
 
 class _Kept:

@@ -214,4 +214,4 @@ async def test_an_answer_that_is_too_large_is_not_kept(instance: Instance) -> No
             await send({"type": "http.response.body", "body": b"x" * 2**20, "more_body": True})
 
     with pytest.raises(Exception, match="larger than"):
-        await Inside(endless).call(instance, "GET", "/search")
+        await Inside(lambda: endless).call(instance, "GET", "/search")
