@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -208,17 +208,22 @@ async def test_410_ends_a_subscription_at_once(quick: Bench, receiver: httpx.Cli
     assert await quick.statuses() == ["queued"]
 
 
-async def test_a_hanging_callback_does_not_delay_another(quick: Bench, receiver: httpx.Client) -> None:
+async def test_a_hanging_callback_does_not_delay_another(
+    tmp_path: Path, sandbox_url: str, receiver: httpx.Client, receiver_url: str
+) -> None:
     receiver.post("/control", json={"path": "/hang", "hang": True})
-    await quick.deliver(await quick.subscribe("/hang"), 100)
-    await quick.deliver(await quick.subscribe("/ok"), 100)
-    claimed = await quick.worker.claim(10)
-    hanging, healthy = [asyncio.create_task(quick.worker.run(callback)) for callback in claimed]
-    await healthy
-    assert not hanging.done()
-    statuses = await quick.statuses()
-    assert (statuses.count("delivered"), statuses.count("created")) == (100, 100)
-    await hanging
+    async for patient in bench(tmp_path, sandbox_url, receiver_url, callback_timeout=timedelta(seconds=20)):
+        await patient.deliver(await patient.subscribe("/hang"), 100)
+        await patient.deliver(await patient.subscribe("/ok"), 20)
+        claimed = await patient.worker.claim(10)
+        hanging, healthy = [asyncio.create_task(patient.worker.run(callback)) for callback in claimed]
+        await healthy
+        assert not hanging.done()
+        statuses = await patient.statuses()
+        assert (statuses.count("delivered"), statuses.count("created")) == (20, 100)
+        hanging.cancel()
+        with suppress(asyncio.CancelledError):
+            await hanging
 
 
 async def test_a_callback_gets_no_more_posts_at_once_than_its_cap(
