@@ -1,8 +1,7 @@
-"""Every setting, with its unit and its reason. `docs/settings.md` is written from here."""
+"""Every setting, with its unit and its reason."""
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -339,24 +338,6 @@ def load(**overrides: object) -> Settings:
         raise SettingsError(f"{PREFIX}{name.upper()}: not valid JSON") from None
 
 
-def as_markdown() -> str:
-    """The page `docs/settings.md`."""
-    rows = [
-        f"| `{PREFIX}{name.upper()}` | {_shown(field.default)} | {field.description} |"
-        for name, field in Settings.model_fields.items()
-    ]
-    head = [
-        "# Settings",
-        "",
-        "Environment variables, or lines of a file `.env` in the working directory. A duration is a number",
-        "of seconds or an ISO 8601 duration (`PT15M`). `python -m app settings` writes this page.",
-        "",
-        "| variable | default | meaning |",
-        "|---|---|---|",
-    ]
-    return "\n".join([*head, *rows, ""])
-
-
 def _sentence(location: tuple[int | str, ...], message: str) -> str:
     text = message.removeprefix("Value error, ")
     return f"{PREFIX}{str(location[0]).upper()}: {text}" if location else text
@@ -364,19 +345,3 @@ def _sentence(location: tuple[int | str, ...], message: str) -> str:
 
 def _seconds(value: timedelta) -> str:
     return f"{value.total_seconds():g} s"
-
-
-def _shown(default: object) -> str:
-    match default:
-        case None:
-            return ""
-        case timedelta():
-            return f"`{default.total_seconds():g}`"
-        case SecretStr():
-            return f"`{default.get_secret_value()}`"
-        case dict() | list():
-            return f"`{json.dumps(default)}`"
-        case bool():
-            return f"`{str(default).lower()}`"
-        case _:
-            return f"`{default}`"

@@ -18,6 +18,7 @@ from app.store.tables.events import (
     VendorWebhook,
 )
 from app.store.tables.instances import Credential, FileLink, Instance
+from app.store.tables.operation import AuditEntry, EncryptionKey
 from app.store.tables.tenants import Account, OAuthState, Organization, Secret, User
 from app.store.tables.words import (
     ASYNC_RESOURCE,
@@ -38,12 +39,14 @@ __all__ = [
     "Account",
     "AsyncRequest",
     "Attempt",
+    "AuditEntry",
     "Callback",
     "Credential",
     "Delivery",
     "DeliveryObject",
     "DeliveryStatus",
     "Duty",
+    "EncryptionKey",
     "Event",
     "EventSequence",
     "ExternalAuthentication",

@@ -1,0 +1,30 @@
+"""The command `gateway`: each verb a few lines around something that tests call too."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from app.cli import documents, keys, serving, tenants, trying
+from app.errors import GatewayError
+
+cli = typer.Typer(
+    name="gateway",
+    help="Elements Gateway: the Cloud Elements instances and hubs/documents API, self-hosted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for part in (serving, tenants, keys, documents, trying):
+    cli.add_typer(part.commands)
+
+
+def main() -> None:
+    """Runs the command; a mistake in the settings or in what was asked for is one sentence on standard error,
+    not a traceback."""
+    try:
+        cli()
+    except GatewayError as error:
+        print(f"gateway: {error.message}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,94 @@
+"""The commands that run the gateway: serve, work, migrate.
+
+The application is imported where it is served: its routes take most of the time of a start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+import uvicorn
+
+from app import tenants
+from app.cli import start
+from app.clock import Clock
+from app.runtime import Runtime, open_runtime
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+commands = typer.Typer()
+
+
+@commands.command()
+def serve(
+    workers: Annotated[bool, typer.Option(help="Poll and deliver in this process too.")] = True,
+) -> None:
+    """Serve the API, and poll and deliver beside it."""
+    from app.main import create_app
+
+    wanted = start.configured()
+    start.run(_prepare(wanted))
+    # After its graceful stop uvicorn raises the signal again; a stop that was asked for is no failure.
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: sys.exit(0))
+    uvicorn.run(
+        create_app(wanted, with_workers=workers),
+        host=wanted.host,
+        port=wanted.port,
+        loop="uvloop",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=int(wanted.drain_timeout.total_seconds()),
+    )
+
+
+@commands.command()
+def work() -> None:
+    """Poll and deliver, without the API; any number of such processes share one PostgreSQL."""
+    wanted = start.configured()
+    start.run(_work(wanted))
+
+
+@commands.command()
+def migrate() -> None:
+    """Bring the database to the newest schema."""
+    start.run(start.migrate(start.configured()))
+
+
+async def _prepare(wanted: Settings) -> None:
+    """The schema, and on an empty database the first organization."""
+    await start.ready_schema(wanted)
+    async with start.database(wanted) as database:
+        made = await tenants.create_first(database, now=Clock().now())
+    if made:
+        start.print_secrets(made, "First start: an organization, an account and a user were created.")
+
+
+async def _work(wanted: Settings) -> None:
+    from app.api.inside import Inside
+    from app.workers import work as run_worker
+
+    await start.ready_schema(wanted)
+    draining = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, draining.set)
+    async with open_runtime(wanted) as runtime:
+        inside = Inside(partial(_application, wanted, runtime))
+        await run_worker(replace(runtime, inside=inside), draining)
+
+
+def _application(wanted: Settings, runtime: Runtime) -> FastAPI:
+    """What a worker asks for lists, without a network in front of it."""
+    from app.main import create_app
+
+    app = create_app(wanted, with_workers=False)
+    app.state.runtime = runtime
+    return app
