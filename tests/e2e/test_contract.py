@@ -13,7 +13,7 @@ import pytest
 import schemathesis
 from conftest import ENCRYPTION_KEY
 from hypothesis import HealthCheck, Phase, settings
-from processes import House, house
+from processes import PATIENCE, House, house
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -64,7 +64,9 @@ def authorization(home: House) -> str:
 )
 def test_the_gateway_answers_as_it_is_documented(case: Any, home: House, authorization: str) -> None:
     base = home.gateway_url.removesuffix("/elements/api-v2")
-    answer = case.call(base_url=base, headers={"Authorization": authorization}, allow_redirects=False)
+    answer = case.call(
+        base_url=base, headers={"Authorization": authorization}, allow_redirects=False, timeout=PATIENCE
+    )
     if answer.status_code == 400 and answer.content == b"Invalid HTTP request received.":
         return  # a target of more than 64 KiB does not come past the server
     chosen = "fields" in (case.query or {})  # then whatever was not chosen is not there
