@@ -7,6 +7,7 @@ from alembic import op
 ${imports if imports else ""}
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
+oldest = ${repr(down_revision)}  # whose code can live with this schema; the one before has to (docs/decisions/0015)
 branch_labels = None
 depends_on = None
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
-from app.errors import NotSupported, VendorForbidden, VendorNotFound
+from app.errors import DatabaseUnavailable, NotSupported, VendorForbidden, VendorNotFound
 from app.hubs.documents import Channel, DocumentsProvider, News
 from app.poller import Account, EventStream, Reader
 from app.runtime import Runtime
@@ -134,6 +134,8 @@ class ListenWorker:
     async def _tried(self, step: Callable[[], Awaitable[None]]) -> None:
         try:
             await step()
+        except DatabaseUnavailable as error:
+            log.warning("leases of what is waited for not prolonged", extra={"error": error.in_full})
         except Exception:  # the next time is soon enough, and a lease that is not given back ends by itself
             log.exception("cannot prolong or give back the leases of what is waited for")
 

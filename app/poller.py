@@ -8,22 +8,32 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import documents, intake
 from app.backoff import after_failed_poll
-from app.errors import GatewayError, GrantRevoked, NotSupported, VendorError, VendorUnavailable
+from app.errors import (
+    DatabaseUnavailable,
+    GatewayError,
+    GrantRevoked,
+    NotSupported,
+    VendorError,
+    VendorUnavailable,
+)
 from app.events import EVENTS_PER_NOTIFICATION, Origin, gap
 from app.hubs.documents import ChangePage, DocumentsProvider
 from app.polling import reading
 from app.runtime import Runtime
-from app.store import instances, pollers
+from app.store import instances, outages, pollers
 from app.store.leases import Lease, lease_of
 from app.store.tables import Instance, Poller, Via
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Source(Protocol):
@@ -59,7 +69,8 @@ Step = Callable[[Account], Awaitable[bool]]
 
 class Reader:
     """Reads pages outside of any transaction, and stores each with its cursor in one. A crash anywhere
-    repeats a page; the unique key of the events makes that harmless."""
+    repeats a page, and an outage of the database its storing; the unique key of the events makes both
+    harmless."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -67,7 +78,7 @@ class Reader:
 
     async def attempt(self, poller: Poller, step: Step) -> bool:
         """What `step` answers for the account of a claimed poller. Its failure is noted, and the account
-        rests; where it is cancelled, the lease is given back."""
+        rests; where it is cancelled, or the database was away, the lease is given back."""
         lease = lease_of(poller)
         try:
             account = await self._open(poller, lease)
@@ -75,6 +86,8 @@ class Reader:
         except asyncio.CancelledError:
             await self.let_go(lease, self._runtime.clock.now())
             raise
+        except DatabaseUnavailable:
+            await self._repeated(partial(self.let_go, lease, self._runtime.clock.now()))
         except GatewayError as error:
             await self._rest(poller, lease, error)
         except Exception as error:
@@ -93,7 +106,13 @@ class Reader:
     async def store(self, account: Account, page: ChangePage, *, due_at: datetime | None) -> bool:
         """The transaction of a page: the cursor, new events with their notifications and deliveries. Without
         `due_at` the poller is held on. Nothing of it happens when the lease was lost: then the answer is
-        False."""
+        False. It is made again for as long as the lease lasts; raises DatabaseUnavailable then."""
+        return await self._repeated(partial(self._store, account, page, due_at))
+
+    async def _repeated(self, step: Callable[[], Awaitable[T]]) -> T:
+        return await outages.repeat(step, patience=self._settings.poll_lease)
+
+    async def _store(self, account: Account, page: ChangePage, due_at: datetime | None) -> bool:
         now = self._runtime.clock.now()
         async with self._runtime.database.write() as connection:
             found = await instances.for_worker(connection, account.instance.id)
@@ -167,21 +186,20 @@ class Reader:
 
     async def _rest(self, poller: Poller, lease: Lease, error: GatewayError) -> None:
         """Notes a failure. The cursor stays where it was; a dead grant stops the polling."""
-        now = self._runtime.clock.now()
-        failures = poller.failures + 1
-        async with self._runtime.database.write() as connection:
-            await pollers.fail(
-                connection,
-                lease,
-                failures=failures,
-                error=error.in_full,
-                now=now,
-                due_at=None if isinstance(error, GrantRevoked) else self._after(poller, failures, error, now),
-            )
+        now, failures = self._runtime.clock.now(), poller.failures + 1
+        due_at = None if isinstance(error, GrantRevoked) else self._after(poller, failures, error, now)
         log.warning(
             "poll failed",
             extra={"instance": poller.instance_id, "failures": failures, "error": error.message},
         )
+
+        async def note() -> None:
+            async with self._runtime.database.write() as connection:
+                await pollers.fail(
+                    connection, lease, failures=failures, error=error.in_full, now=now, due_at=due_at
+                )
+
+        await self._repeated(note)
 
     def _after(self, poller: Poller, failures: int, error: GatewayError, now: datetime) -> datetime:
         return now + after_failed_poll(

@@ -12,6 +12,7 @@ from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.errors import DatabaseUnavailable
 from app.runtime import Runtime
 from app.store import oauth_states, retention
 from app.store.leases import lease_of
@@ -35,6 +36,8 @@ async def keep_pruning(runtime: Runtime, draining: asyncio.Event) -> None:
         rest = _EVERY
         try:
             await prune(runtime, draining)
+        except DatabaseUnavailable as error:  # what was begun is gone on with when its lease has passed
+            log.warning("pruning was cut by the database", extra={"error": error.in_full})
         except Exception:
             log.exception("pruning failed")
 

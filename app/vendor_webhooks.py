@@ -7,12 +7,14 @@ import logging
 import random
 from collections.abc import Coroutine
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from app import configuration, documents, event_settings
 from app.backoff import after_failed_poll
 from app.credentials import Secrets
 from app.errors import (
+    DatabaseUnavailable,
     GatewayError,
     GrantRevoked,
     NotFound,
@@ -22,7 +24,7 @@ from app.errors import (
 )
 from app.hubs.documents import DocumentsProvider, Hooks, Power
 from app.runtime import Runtime
-from app.store import vendor_webhooks
+from app.store import outages, vendor_webhooks
 from app.store.leases import lease_of
 from app.store.tables import Instance, VendorWebhook
 
@@ -88,15 +90,20 @@ class WebhookWorker:
         try:
             await self._look_after(row)
         except asyncio.CancelledError:
-            async with self._runtime.database.write() as connection:
-                await vendor_webhooks.release(connection, lease_of(row))
+            await self._release(row)
             raise
+        except DatabaseUnavailable:
+            await outages.repeat(partial(self._release, row), patience=_STORING)
         except GatewayError as error:
             await self._rest(row, error)
         except Exception as error:
             log.exception("vendor webhook failed unexpectedly", extra={"instance": row.instance_id})
             await self._rest(row, VendorError(f"internal error: {type(error).__name__}"))
         return False
+
+    async def _release(self, row: VendorWebhook) -> None:
+        async with self._runtime.database.write() as connection:
+            await vendor_webhooks.release(connection, lease_of(row))
 
     async def _look_after(self, row: VendorWebhook) -> None:
         async with self._runtime.database.read() as connection:
@@ -116,17 +123,16 @@ class WebhookWorker:
         hooks = await self._asked(provider.subscribe(url(base, instance), key, row.hooks))
         owner = await self._owner(provider) or row.owner
         now = self._runtime.clock.now()
-        async with self._runtime.database.write() as connection:
-            await vendor_webhooks.keep(
-                connection,
-                row,
-                hooks=hooks.ids,
-                expires_at=hooks.expires_at,
-                owner=owner,
-                due_at=now + _until_renewal(hooks, now, chance=random.random()),
-            )
+        due_at = now + _until_renewal(hooks, now, chance=random.random())
+        await outages.repeat(partial(self._keep, row, hooks, owner, due_at), patience=_STORING)
         if tuple(row.hooks) != hooks.ids:
             log.info("vendor webhook made", extra={"instance": instance.id, "hooks": len(hooks.ids)})
+
+    async def _keep(self, row: VendorWebhook, hooks: Hooks, owner: str | None, due_at: datetime) -> None:
+        async with self._runtime.database.write() as connection:
+            await vendor_webhooks.keep(
+                connection, row, hooks=hooks.ids, expires_at=hooks.expires_at, owner=owner, due_at=due_at
+            )
 
     async def _owner(self, provider: DocumentsProvider) -> str | None:
         """Who the account's user is, for a vendor that has calls which say no more. The vendor's word counts

@@ -14,6 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from app import retention
 from app.async_requests import RequestWorker
 from app.delivery.dispatcher import DispatchWorker
+from app.errors import DatabaseUnavailable
 from app.listener import ListenWorker
 from app.poller import PollWorker
 from app.runtime import Runtime
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 Row = TypeVar("Row")
 
-_AFTER_ERROR = 1.0  # seconds of rest when the database cannot be asked for work
+_AFTER_ERROR = 0.5  # seconds of rest when the database cannot be asked for work
 _FEW = 20  # rows; a claim of fewer has taken all that was due, and asking again at once would be in vain
 
 
@@ -42,6 +43,7 @@ class Loop(Generic[Row]):
     wakeup: asyncio.Event
     draining: asyncio.Event
     _running: set[asyncio.Task[None]] = field(default_factory=set)
+    _away: bool = False
 
     async def forever(self) -> None:
         """Returns when draining began and everything in flight has ended."""
@@ -63,16 +65,30 @@ class Loop(Generic[Row]):
         if free <= 0:
             return []
         try:
-            return await self.claim(free)
+            claimed = await self.claim(free)
+        except DatabaseUnavailable as error:
+            self._note(away=True, error=error.in_full)
         except Exception:
             log.exception("claim failed", extra={"loop": self.name})
-            await asyncio.sleep(_AFTER_ERROR)
-            return []
+        else:
+            self._note(away=False)
+            return claimed
+        await asyncio.sleep(_AFTER_ERROR)
+        return []
+
+    def _note(self, *, away: bool, **facts: str) -> None:
+        """One line when an outage begins, and one when it is over."""
+        if away is not self._away:
+            said = "no work while the database is away" if away else "the database is back"
+            log.warning(said, extra={"loop": self.name, **facts})
+        self._away = away
 
     async def _guarded(self, row: Row) -> None:
         try:
             if await self.run(row):
                 self.wakeup.set()
+        except DatabaseUnavailable as error:
+            log.warning("step cut by the database", extra={"loop": self.name, "error": error.in_full})
         except Exception:  # the row stays leased until its lease has passed, and is then taken again
             log.exception("step failed", extra={"loop": self.name})
 

@@ -1,14 +1,17 @@
-"""A real PostgreSQL from a package that ships its binaries, with a fresh database per test."""
+"""A real PostgreSQL from a package that ships its binaries, with a fresh database per test; and one of a
+test's own, which it may restart."""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
+import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 from sqlalchemy.engine import make_url
@@ -51,22 +54,80 @@ class Server:
             await connection.close()
 
 
+class OwnServer(Server):
+    """A server that nobody else uses: it can be stopped as by a crash, and its connections cut."""
+
+    def __init__(self, folder: Path, started: Any) -> None:
+        super().__init__(folder)
+        from pgserver._commands import POSTGRES_BIN_PATH
+
+        self._program = str(POSTGRES_BIN_PATH / "pg_ctl")
+        self._data, self._user = Path(started.pgdata), started.system_user
+
+    def stop(self) -> None:
+        """Immediate mode: nothing is written out, and nobody is told."""
+        self._control("-m", "immediate", "stop")
+
+    def start(self) -> None:
+        self._control("-o", f'-h "" -k {self._folder}', "-l", str(self._data / "log"), "start")
+
+    def cut(self, database_url: str) -> None:
+        """Ends every connection to a database."""
+        others = f"datname = '{make_url(database_url).database}'"
+        asyncio.run(self._execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"))  # noqa: S608
+
+    def _control(self, *words: str) -> None:
+        nothing = subprocess.DEVNULL
+        subprocess.run(
+            [self._program, "-D", str(self._data), "-w", *words],
+            user=self._user,
+            stdin=nothing,
+            stdout=nothing,
+            stderr=nothing,
+            check=True,
+        )
+
+
 @contextmanager
 def running() -> Iterator[Server]:
-    """Starts a server and removes it with its data afterwards. It lives under /tmp because it runs as a
-    user of its own, who must be able to reach it, and because a socket's path must be short."""
+    """Starts a server and removes it with its data afterwards."""
+    with _started("stop") as started:
+        try:
+            server = Server(_socket_folder(started))
+            asyncio.run(server.make_template())
+            yield server
+        finally:
+            started.cleanup()
+
+
+@contextmanager
+def running_own() -> Iterator[OwnServer]:
+    """A server that may be stopped and started; its databases are empty at first."""
+    with _started(None) as started:
+        server = OwnServer(_socket_folder(started), started)
+        try:
+            yield server
+        finally:
+            with suppress(subprocess.CalledProcessError):  # it is stopped already
+                server.stop()
+
+
+@contextmanager
+def _started(cleanup_mode: str | None) -> Iterator[Any]:
+    """It lives under /tmp because it runs as a user of its own, who must be able to reach it, and because a
+    socket's path must be short."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its dependencies warn about this machine's environment
         from pgserver.postgres_server import get_server
 
         folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
         folder.chmod(0o755)
-        started = get_server(folder / "data", cleanup_mode="stop")
+        started = get_server(folder / "data", cleanup_mode=cleanup_mode)
     try:
-        socket_folder = Path(started.get_uri().rpartition("host=")[2])
-        server = Server(socket_folder)
-        asyncio.run(server.make_template())
-        yield server
+        yield started
     finally:
-        started.cleanup()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _socket_folder(started: Any) -> Path:
+    return Path(started.get_uri().rpartition("host=")[2])

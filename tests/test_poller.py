@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from acme import Acme
-from gateway import Gateway
+from gateway import Gateway, cut_after
 from sqlalchemy import select, update
 
+from app.errors import DatabaseUnavailable
 from app.poller import Account, PollWorker, Reader
 from app.store.tables import Delivery, Event, Instance, Notification, Poller, Subscription, table
 
@@ -271,3 +272,29 @@ async def test_an_account_without_events_is_not_polled(gateway: Gateway) -> None
 async def test_an_interval_below_the_floor_is_lengthened(gateway: Gateway) -> None:
     bench = Bench(gateway, await gateway.connect(**EVENTS | {"event.poller.refresh_interval": "0.0001"}))
     assert (await bench.poller()).interval_seconds == 0.05
+
+
+async def test_a_page_whose_commit_nobody_knows_of_is_stored_once(
+    bench: Bench, acme: Acme, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acme.change("upload", "/Shared/once.txt", content="x")
+    (claimed,) = await bench.worker.claim(10)
+    database = bench.gateway.runtime.database
+    monkeypatch.setattr(database, "write", cut_after(database.write))
+    await bench.worker.run(claimed)
+    assert [row.row["name"] for row in await bench.rows(Event)] == ["once.txt"]
+    assert len(await bench.rows(Delivery)) == 1
+
+
+async def test_an_outage_of_the_database_is_no_failure_of_an_account(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (claimed,) = await bench.worker.claim(10)
+
+    async def away(*_: Any) -> None:
+        raise DatabaseUnavailable(ConnectionRefusedError("away"))
+
+    monkeypatch.setattr("app.poller.instances.for_worker", away)
+    await bench.worker.run(claimed)
+    found = await bench.poller()
+    assert (found.failures, found.error, found.fence) == (0, None, None)

@@ -10,6 +10,7 @@ import pytest
 from processes import PATIENCE
 
 from app import workers
+from app.errors import DatabaseUnavailable
 from app.workers import Loop
 
 
@@ -159,3 +160,32 @@ async def test_draining_waits_for_what_runs_and_claims_nothing_more() -> None:
     release.set()
     await task
     assert (done, bench.due) == ([1], [2])
+
+
+async def test_an_outage_is_one_line_when_it_begins_and_one_when_it_is_over(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(workers, "_AFTER_ERROR", 0.001)
+    done: list[int] = []
+    outages = 3
+
+    async def run(row: int) -> bool:
+        done.append(row)
+        return False
+
+    async def claim(places: int) -> list[int]:
+        nonlocal outages
+        outages -= 1
+        if outages >= 0:
+            raise DatabaseUnavailable(ConnectionRefusedError("away"))
+        return await bench.claim(places)
+
+    bench = Bench(run, idle=0.001)
+    bench.loop.claim = claim
+    bench.due = [1]
+    task = asyncio.create_task(bench.loop.forever())
+    await until(lambda: done == [1])
+    bench.draining.set()
+    await task
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines == ["no work while the database is away", "the database is back"]

@@ -13,13 +13,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-import uvicorn
 
-from app import tenants
+from app import acting, tenants
 from app.cli import start
 from app.clock import Clock
 from app.runtime import Runtime, open_runtime
 from app.settings import Settings
+from app.tenants import NewSecrets
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -32,6 +32,7 @@ def serve(
     workers: Annotated[bool, typer.Option(help="Poll and deliver in this process too.")] = True,
 ) -> None:
     """Serve the API, and poll and deliver beside it."""
+    from app import server
     from app.main import create_app
 
     wanted = start.configured()
@@ -39,15 +40,7 @@ def serve(
     # After its graceful stop uvicorn raises the signal again; a stop that was asked for is no failure.
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: sys.exit(0))
-    uvicorn.run(
-        create_app(wanted, with_workers=workers),
-        host=wanted.host,
-        port=wanted.port,
-        loop="uvloop",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=int(wanted.drain_timeout.total_seconds()),
-    )
+    server.run(create_app(wanted, with_workers=workers), wanted)
 
 
 @commands.command()
@@ -66,10 +59,14 @@ def migrate() -> None:
 async def _prepare(wanted: Settings) -> None:
     """The schema, and on an empty database the first organization."""
     await start.ready_schema(wanted)
-    async with start.database(wanted) as database:
-        made = await tenants.create_first(database, now=Clock().now())
+    made = await start.persistently(wanted, partial(_create_first, wanted))
     if made:
         start.print_secrets(made, "First start: an organization, an account and a user were created.")
+
+
+async def _create_first(wanted: Settings) -> NewSecrets | None:
+    async with start.database(wanted) as database:
+        return await tenants.create_first(database, now=Clock().now())
 
 
 async def _work(wanted: Settings) -> None:
@@ -82,7 +79,8 @@ async def _work(wanted: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(name, draining.set)
     async with open_runtime(wanted) as runtime:
         inside = Inside(partial(_application, wanted, runtime))
-        await run_worker(replace(runtime, inside=inside), draining)
+        with acting.acting(acting.GATEWAY):
+            await run_worker(replace(runtime, inside=inside), draining)
 
 
 def _application(wanted: Settings, runtime: Runtime) -> FastAPI:

@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import logging
 import resource
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import uvloop
 from sqlalchemy.exc import DBAPIError
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_before_delay,
+    wait_exponential,
+    wait_random,
+)
 
-from app import logs, settings
-from app.errors import SettingsError
+from app import acting, key_rotation, logs, settings
+from app.clock import Clock
+from app.errors import DatabaseUnavailable, SettingsError
 from app.runtime import open_database, open_sealer
 from app.settings import Settings
-from app.store import migrations
+from app.store import engine, migrations
 from app.store.engine import Database
+from app.store.migrations import Fit
 from app.tenants import NewSecrets
 
 T = TypeVar("T")
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # seconds between two tries to reach the database
+
+log = logging.getLogger(__name__)
 
 
 def configured() -> Settings:
@@ -37,11 +53,13 @@ def _allow_many_connections() -> None:
 
 
 def run(step: Coroutine[Any, Any, T]) -> T:
-    """What a step answers. Raises SettingsError where the database cannot be used."""
+    """What a step answers; who runs the command is who acts. Raises SettingsError where the database cannot
+    be used."""
     try:
-        return uvloop.run(step)
-    except (OSError, DBAPIError) as error:
-        reason = getattr(error, "orig", None) or error
+        with acting.acting(acting.command_line()):
+            return uvloop.run(step)
+    except (DatabaseUnavailable, DBAPIError) as error:
+        reason = error.words if isinstance(error, DatabaseUnavailable) else error.orig
         raise SettingsError(f"the database of GATEWAY_DATABASE_URL cannot be used: {reason}") from error
 
 
@@ -56,22 +74,68 @@ async def database(wanted: Settings) -> AsyncIterator[Database]:
 
 
 async def migrate(wanted: Settings) -> None:
-    """Brings the schema to the newest version."""
+    """Brings the schema to the newest version, when the database is there."""
     async with database(wanted) as opened:
+        await reach(opened, wanted)
         await migrations.upgrade(opened)
 
 
+async def persistently(wanted: Settings, step: Callable[[], Awaitable[T]]) -> T:
+    """What `step` answers, which may be made again: it is, while the database is away. Raises
+    DatabaseUnavailable when GATEWAY_DATABASE_WAIT has passed, and at once for what does not mend itself, as a
+    wrong password."""
+    again = AsyncRetrying(
+        retry=retry_if_exception(lambda error: isinstance(error, DatabaseUnavailable) and error.passing),
+        stop=stop_before_delay(wanted.database_wait),
+        wait=wait_exponential(multiplier=_FIRST_PAUSE, max=_LONGEST_PAUSE) + wait_random(0, _FIRST_PAUSE),
+        before_sleep=_tell,
+        reraise=True,
+    )
+    return await again(step)
+
+
+async def reach(opened: Database, wanted: Settings) -> None:
+    """Waits for a PostgreSQL that comes later than this process, and raises as `persistently` does. Says so
+    where one process alone could take all of its connections."""
+    places: int | None = await persistently(wanted, partial(engine.places, opened))
+    if places is not None and places <= wanted.database_connections:
+        facts = {"connections": wanted.database_connections, "max_connections": places}
+        log.warning("this process alone can take all connections of PostgreSQL", extra=facts)
+
+
+def _tell(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    reason = error.in_full if isinstance(error, DatabaseUnavailable) else str(error)
+    facts = {"attempt": state.attempt_number, "again_in": f"{state.upcoming_sleep:.1f} s", "error": reason}
+    log.warning("the database cannot be reached yet", extra=facts)
+
+
 async def ready_schema(wanted: Settings) -> None:
-    """Migrates, or where that is not wanted, refuses to start on another schema. Raises SettingsError."""
+    """Migrates, or where that is not wanted, refuses to start on another schema; and refuses to start without
+    a key that rows are sealed with. A connection that is lost meanwhile is no reason to end. Raises
+    SettingsError."""
+    await persistently(wanted, partial(_ready_schema, wanted))
+
+
+async def _ready_schema(wanted: Settings) -> None:
     if wanted.migrate_on_start:
         await migrate(wanted)
-        return
     async with database(wanted) as opened:
-        if not await migrations.is_current(opened):
+        await reach(opened, wanted)
+        await require_schema(opened)
+        await key_rotation.admit(opened, open_sealer(wanted), now=Clock().now())
+
+
+async def require_schema(opened: Database) -> None:
+    """Raises SettingsError where this version cannot work with the schema of the database."""
+    match await migrations.fit(opened):
+        case Fit.OLDER:
             raise SettingsError(
-                "the database has another schema than this version needs; run `gateway migrate`, "
-                "or set GATEWAY_MIGRATE_ON_START"
+                "the database has an older schema than this version needs; run `gateway migrate`, or set "
+                "GATEWAY_MIGRATE_ON_START"
             )
+        case Fit.TOO_NEW:
+            raise migrations.too_new()
 
 
 def print_secrets(made: NewSecrets, what: str) -> None:

@@ -7,11 +7,13 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from urllib.parse import unquote, urlsplit
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app import covering
 from app.backoff import GiveUp, Retry, after_failed_attempt
 from app.delivery import carried
 from app.delivery.carried import NOTHING, Carried
@@ -92,7 +94,8 @@ class DispatchWorker:
                 now=self._runtime.clock.now(),
                 lease=self._settings.callback_lease,
             )
-            self._read |= await self._due_of(connection, claimed)
+            due = await self._due_of(connection, claimed)
+        self._read |= due  # only now are they surely ours
         self._slow_in_hand += sum(callback.slow for callback in claimed)
         return claimed
 
@@ -149,10 +152,11 @@ class DispatchWorker:
         """Never raises: what went wrong fails this delivery, and not those beside it."""
         now = self._runtime.clock.now()
         try:
-            headers = self._carried(delivery, turn).call(
+            sent = self._carried(delivery, turn)
+            headers = sent.call(
                 delivery.body, notification_id=delivery.notification_id, timestamp=int(now.timestamp())
             )
-            return await self._runtime.egress.post(url, delivery.body, headers)
+            return _covered(await self._runtime.egress.post(url, delivery.body, headers), url, sent)
         except Exception:  # what the log says of it is for the operator, an attempt is for the tenant
             log.exception("delivery failed", extra={"delivery": delivery.delivery_id})
             return Answer(None, "the gateway could not make the call; its log says why", started_at=now)
@@ -205,3 +209,12 @@ class DispatchWorker:
         for subscription_id, reason in turn.ended.items():
             log.warning("subscription deactivated", extra={"subscription": subscription_id, "reason": reason})
         return more
+
+
+def _covered(answer: Answer, url: str, sent: Carried) -> Answer:
+    """An answer without the secrets of the call: some receivers repeat what they were sent."""
+    parts = urlsplit(url)
+    login = [unquote(part) for part in (parts.username, parts.password) if part]
+    secrets = {*sent.secrets, ":".join(login), *login[1:]}
+    text, error = (item and covering.covered(item, secrets) for item in (answer.text, answer.error))
+    return replace(answer, text=text, error=error)

@@ -6,29 +6,22 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 
-from sqlalchemy.exc import DBAPIError
-from tenacity import retry, retry_if_exception, stop_after_attempt
-
+from app.errors import DatabaseUnavailable
 from app.runtime import Runtime
-from app.store import outbox
-from app.store.engine import is_lost_race
+from app.store import outages, outbox
 from app.store.outbox import Turn
 
 log = logging.getLogger(__name__)
 
-_TRIES = 3  # of one transaction
 _AT_ONCE = 50  # turns in one transaction; each has at most GATEWAY_CALLBACK_BATCH deliveries
-
-
-def _is_to_be_tried_again(error: BaseException) -> bool:
-    """Whether another transaction was preferred. What is not written would be sent again."""
-    return isinstance(error, DBAPIError) and is_lost_race(error)
 
 
 class Settler:
     """While one transaction is under way, whatever ends meanwhile waits for the next one. So a quiet gateway
-    settles at once, and a busy one writes many turns for the price of one."""
+    settles at once, and a busy one writes many turns for the price of one. What is not written would be sent
+    again: after an outage it is written for as long as nobody else can have taken the callback."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
@@ -54,18 +47,19 @@ class Settler:
     async def _write(self, batch: list[tuple[Turn, asyncio.Future[bool]]]) -> bool:
         """False when these were several and must be tried one by one, so that none fails for another."""
         try:
-            due, now = await self._finish([turn for turn, _ in batch])
+            step = partial(self._finish, [turn for turn, _ in batch])
+            due, now = await outages.repeat(step, patience=self._runtime.settings.callback_lease)
         except Exception as error:  # noqa: BLE001 - it is raised where the turn is waited for
-            if len(batch) > 1:
+            if len(batch) > 1 and not isinstance(error, DatabaseUnavailable):
                 return False
-            _tell(batch[0][1], error)
-            return False
+            for _, done in batch:
+                _tell(done, error)
+            return True
         for turn, done in batch:
             due_at = due.get(turn.lease.row_id)
             _tell(done, due_at is not None and due_at <= now)
         return True
 
-    @retry(retry=retry_if_exception(_is_to_be_tried_again), stop=stop_after_attempt(_TRIES), reraise=True)
     async def _finish(self, turns: Sequence[Turn]) -> tuple[dict[int, datetime | None], datetime]:
         """When the callbacks are due again, and when that was looked at."""
         async with self._runtime.database.write() as connection:

@@ -15,7 +15,8 @@ from app.store.engine import Database
 from app.store.tables import Duty, table
 
 _CHANNEL = "gateway_due"
-_AFTER_LOSS = 1.0  # seconds until a lost connection is opened again
+_AFTER_LOSS = 0.5  # seconds until a lost connection is opened again, doubled while that fails
+_LONGEST_REST = 5.0  # seconds
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +32,16 @@ async def listen(database: Database, wakeups: Mapping[type[Duty], asyncio.Event]
     if database.embedded:
         return
     events = {table(duty).name: event for duty, event in wakeups.items()}
+    rest = _AFTER_LOSS
     while True:
         try:
             await _listen_once(database, events)
+            rest = _AFTER_LOSS
             log.warning("listening connection lost")
-        except Exception:  # of the driver, too, which SQLAlchemy does not wrap here
-            log.warning("cannot listen for wake-ups", exc_info=True)
-        await asyncio.sleep(_AFTER_LOSS)
+        except Exception as error:  # noqa: BLE001 - of the driver, too, which SQLAlchemy does not wrap here
+            rest = min(rest * 2, _LONGEST_REST)
+            log.warning("cannot listen for wake-ups", extra={"error": f"{type(error).__name__}: {error}"})
+        await asyncio.sleep(rest)
 
 
 async def _listen_once(database: Database, events: Mapping[str, asyncio.Event]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -17,12 +18,14 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from conftest import ENCRYPTION_KEY
 from postgresql import Server
+from processes import PATIENCE
 from sqlalchemy import Connection, Select, bindparam, inspect, select, table, text, update
 from sqlalchemy.exc import IntegrityError
 
 from app.settings import Settings
 from app.store import migrations, tenants, users
 from app.store.engine import Database
+from app.store.migrations import Fit
 from app.store.tables import Role, SecretKind, metadata
 from app.store.tables.columns import UtcDateTime
 from app.store.tenants import Caller
@@ -63,9 +66,9 @@ async def tables_of(database: Database) -> set[str]:
 
 
 async def test_the_schema_is_the_one_that_the_tables_say(empty: Database) -> None:
-    assert not await migrations.is_current(empty)
+    assert await migrations.fit(empty) is Fit.OLDER
     await migrations.upgrade(empty)
-    assert await migrations.is_current(empty)
+    assert await migrations.fit(empty) is Fit.CURRENT
 
     def differences(connection: Connection) -> list[object]:
         return list(compare_metadata(MigrationContext.configure(connection), metadata))
@@ -91,6 +94,26 @@ def test_processes_that_start_together_take_turns(empty_url: str, tmp_path: Path
     command_line = [sys.executable, "-m", "app", "migrate"]
     crowd = [subprocess.Popen(command_line, env=environment, cwd=tmp_path) for _ in range(4)]
     assert [process.wait(60) for process in crowd] == [0] * 4
+
+
+async def test_a_migration_waits_for_a_table_without_holding_up_others(
+    postgresql: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("app.store.engine._TABLE_LOCK", "50ms")
+    monkeypatch.setattr(migrations, "_PAUSES", (0.01, 0.02))
+    caplog.set_level("INFO")
+    database = opened(await asyncio.to_thread(postgresql.new_database, migrated=False))
+    await run(database, lambda config: command.upgrade(config, "0004"))
+    async with database.write() as connection:
+        await connection.execute(text("LOCK TABLE async_request IN ACCESS SHARE MODE"))
+        upgrading = asyncio.create_task(migrations.upgrade(database))
+        async with asyncio.timeout(PATIENCE):
+            while "a table that is to be changed is in use" not in caplog.text:
+                await asyncio.sleep(0.01)
+        assert not upgrading.done()
+    await upgrading
+    assert await migrations.fit(database) is Fit.CURRENT
+    await database.close()
 
 
 INSTANCE = """

@@ -65,6 +65,9 @@ async def test_listening_goes_on_after_the_connection_was_cut(pair: tuple[Databa
     async with other.write() as connection:
         await wakeups.notify(connection, Poller)
     await woken(pollers)
+    async with other.read() as connection:
+        listening = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        assert await connection.scalar(text(f"{listening} AND query LIKE 'LISTEN%'")) == 1
     listener.cancel()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ from typing import Any
 import gateway as gateways
 import httpx
 import pytest
-from gateway import Gateway
+from gateway import Gateway, cut_after
 from processes import PATIENCE
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
 from app.delivery.dispatcher import DispatchWorker
+from app.errors import DatabaseUnavailable
 from app.runtime import Runtime
 from app.store import outbox
 from app.store.tables import Attempt, Callback, Delivery, Notification, Subscription, table
@@ -349,28 +350,47 @@ async def test_a_key_that_looks_like_base64_and_is_none_signs_as_text(
     assert await quick.statuses() == ["delivered"]
 
 
-class LostRace(Exception):
-    sqlstate = "40P01"
+class Refusal(Exception):
+    def __init__(self, sqlstate: str) -> None:
+        self.sqlstate = sqlstate
 
 
-@pytest.mark.parametrize(("losses", "status"), [(2, "delivered"), (3, "created")])
-async def test_a_turn_that_lost_a_race_is_written_again(
-    quick: Bench, receiver: httpx.Client, monkeypatch: pytest.MonkeyPatch, losses: int, status: str
+@pytest.mark.parametrize("sqlstate", ["40P01", "57P01"], ids=["lost race", "outage"])
+async def test_a_turn_that_could_not_be_written_is_written_again(
+    quick: Bench, receiver: httpx.Client, monkeypatch: pytest.MonkeyPatch, sqlstate: str
 ) -> None:
     finish, tries = outbox.finish_turns, 0
 
     async def finish_turns(*given: Any, **more: Any) -> Any:
         nonlocal tries
         tries += 1
-        if tries <= losses:
-            raise DBAPIError("x", {}, LostRace())
+        if tries <= 3:
+            raise DBAPIError("x", {}, Refusal(sqlstate))
         return await finish(*given, **more)
 
     monkeypatch.setattr(outbox, "finish_turns", finish_turns)
     await quick.deliver(await quick.subscribe("/race"))
-    with nullcontext() if status == "delivered" else pytest.raises(DBAPIError):
-        await quick.turns()
-    assert (await quick.statuses(), tries, len(arrived(receiver))) == ([status], 3, 1)
+    await quick.turns()
+    assert (await quick.statuses(), tries, len(arrived(receiver))) == (["delivered"], 4, 1)
+
+
+async def test_a_turn_whose_commit_nobody_knows_of_is_written_once(
+    quick: Bench, receiver: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await quick.deliver(await quick.subscribe("/unsure"))
+    claimed = await quick.worker.claim(100)
+    monkeypatch.setattr(quick.runtime.database, "write", cut_after(quick.runtime.database.write))
+    await asyncio.gather(*(quick.worker.run(callback) for callback in claimed))
+    assert (await quick.statuses(), len(await quick.rows(Attempt))) == (["delivered"], 1)
+    assert len(arrived(receiver)) == 1
+
+
+async def test_what_a_cut_claim_has_read_is_not_sent(quick: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    await quick.deliver(await quick.subscribe("/cut"))
+    monkeypatch.setattr(quick.runtime.database, "write", cut_after(quick.runtime.database.write))
+    with pytest.raises(DatabaseUnavailable):
+        await quick.worker.claim(100)
+    assert quick.worker._read == {}
 
 
 async def test_each_post_leaves_an_attempt_with_the_beginning_of_its_answer(

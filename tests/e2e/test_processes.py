@@ -141,8 +141,11 @@ def test_settings_that_contradict_each_other_are_refused_at_start(embedded: Hous
 
 def test_a_database_that_cannot_be_reached_is_one_sentence(embedded: House) -> None:
     url = "postgresql://nobody:hidden@127.0.0.1:9/none"
-    process = embedded.start("work", GATEWAY_DATABASE_URL=url, GATEWAY_ENCRYPTION_KEYS=ENCRYPTION_KEY)
+    process = embedded.start(
+        "work", GATEWAY_DATABASE_URL=url, GATEWAY_ENCRYPTION_KEYS=ENCRYPTION_KEY, GATEWAY_DATABASE_WAIT="2"
+    )
     assert process.process.wait(30) == 2
+    assert "the database cannot be reached yet  attempt=1" in process.said()
     assert "GATEWAY_DATABASE_URL cannot be used" in process.said()
     assert "Traceback" not in process.said()
     assert "hidden" not in process.said()

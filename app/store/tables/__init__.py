@@ -18,7 +18,7 @@ from app.store.tables.events import (
     VendorWebhook,
 )
 from app.store.tables.instances import Credential, FileLink, Instance
-from app.store.tables.operation import AuditEntry, EncryptionKey
+from app.store.tables.operation import AuditEntry, EncryptionKey, SchemaCompatibility
 from app.store.tables.tenants import Account, OAuthState, Organization, Secret, User
 from app.store.tables.words import (
     ASYNC_RESOURCE,
@@ -60,6 +60,7 @@ __all__ = [
     "Poller",
     "Pruning",
     "Role",
+    "SchemaCompatibility",
     "Secret",
     "SecretKind",
     "Subscription",

@@ -266,7 +266,7 @@ class AsyncRequest(Duty, table=True):
     )
 
     account_id: int = Field(sa_type=BigId)
-    instance_id: int = Field(sa_type=BigId, foreign_key="instance.id", index=True)
+    instance_id: int = Field(sa_type=BigId, foreign_key="instance.id")
     subscription_id: int = Field(sa_type=BigId, foreign_key="subscription.id", index=True)
     method: str
     target: str = Field(sa_type=Text)

@@ -21,6 +21,7 @@ class AuditEntry(SQLModel, table=True):
     __tablename__ = "audit_entry"
     __table_args__ = (
         Index("ix_audit_entry_organization_id_id", "organization_id", "id"),
+        Index("ix_audit_entry_organization_id_subject_id", "organization_id", "subject", "id"),
         Index("ix_audit_entry_account_id_id", "account_id", "id"),
     )
 
@@ -46,3 +47,12 @@ class EncryptionKey(SQLModel, table=True):
     id: str = Field(primary_key=True)
     first_used_at: datetime = Field(sa_type=UtcDateTime)
     retired_at: datetime | None = Field(None, sa_type=UtcDateTime)
+
+
+class SchemaCompatibility(SQLModel, table=True):
+    """One row: the oldest version, by its migration, that can work with the schema as it is. A version that
+    does not know the newest migration looks here before it starts (docs/decisions/0015)."""
+
+    __tablename__ = "schema_compatibility"
+
+    oldest_revision: str = Field(primary_key=True)

@@ -1,0 +1,46 @@
+"""What every command does first, where the connection to the database is cut in the middle of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from gateway import settings_for
+
+from app.cli import start
+from app.errors import DatabaseUnavailable
+from app.store import migrations
+from app.store.engine import Database
+from app.store.migrations import Fit
+
+
+async def test_a_connection_that_is_cut_while_the_schema_is_looked_at_does_not_end_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start, "_FIRST_PAUSE", 0.01)
+    fit, looks = migrations.fit, list[bool]()
+
+    async def cut_once(database: Database) -> Fit:
+        looks.append(True)
+        if len(looks) == 1:
+            raise DatabaseUnavailable(ConnectionResetError("cut by an administrator"))
+        return await fit(database)
+
+    monkeypatch.setattr(migrations, "fit", cut_once)
+    await start.ready_schema(settings_for(tmp_path, "http://127.0.0.1"))
+    assert len(looks) == 2
+
+
+async def test_what_does_not_mend_itself_ends_the_start_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = list[bool]()
+
+    async def refused(_: Database) -> Fit:
+        looks.append(True)
+        raise DatabaseUnavailable(PermissionError("wrong password"), passing=False)
+
+    monkeypatch.setattr(migrations, "fit", refused)
+    with pytest.raises(DatabaseUnavailable):
+        await start.ready_schema(settings_for(tmp_path, "http://127.0.0.1"))
+    assert len(looks) == 1
