@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -13,11 +14,21 @@ from weakref import WeakValueDictionary
 
 import httpx
 import orjson
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import intake
+from app import acting, audit, intake
+from app.audit import Action
 from app.clock import Clock
 from app.configuration import REFRESH_INTERVAL, REFRESH_TIME, REFRESH_TOKEN, TOKEN
-from app.errors import GrantRefused, GrantRevoked, NotFound, VendorRefused, VendorUnauthorized
+from app.errors import (
+    DatabaseUnavailable,
+    GrantRefused,
+    GrantRevoked,
+    NotFound,
+    VendorError,
+    VendorRefused,
+    VendorUnauthorized,
+)
 from app.events import Origin, grant_revoked
 from app.ids import new_id
 from app.registry import Provider, Registry
@@ -27,6 +38,7 @@ from app.store import instances, pollers
 from app.store.engine import Database
 from app.store.tables import Credential, Instance, Via
 from app.tasks import to_its_end
+from app.unsaved import Unsaved
 from app.upstream import oauth
 from app.upstream.oauth import App, Tokens
 
@@ -56,6 +68,11 @@ class Secrets:
         # A fresh token that does not expire has no interval; the one of its predecessor must not stay.
         kept = {key: value for key, value in self.values.items() if key != REFRESH_INTERVAL}
         return replace(self, values=kept | token_values(tokens))
+
+
+def packed(secrets: Secrets) -> bytes:
+    """What is sealed of the secrets of an instance."""
+    return orjson.dumps({"token": secrets.token, "values": dict(secrets.values)})
 
 
 def token_values(tokens: Tokens) -> dict[str, str]:
@@ -98,16 +115,16 @@ class Credentials:
         self._client = client
         self._registry = registry
         self._clock = clock
-        self.lease = timedelta(seconds=(client.timeout.read or 0)) + _STORING
+        patience = client.timeout.read or 0
+        self.lease = timedelta(seconds=patience + oauth.grace(patience)) + _STORING
         self._live: OrderedDict[int, _Live] = OrderedDict()
         self._ended: dict[int, int] = {}
-        self._unsaved: dict[int, tuple[int, Tokens]] = {}
+        self._unsaved = Unsaved()
         self._refreshing: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
     def seal(self, instance_id: int, secrets: Secrets) -> bytes:
         """The form in which an instance's secrets are stored."""
-        plain = orjson.dumps({"token": secrets.token, "values": dict(secrets.values)})
-        return self._sealer.seal(plain, _row_name(instance_id))
+        return self._sealer.seal(packed(secrets), _row_name(instance_id))
 
     async def open(self, instance_id: int) -> Secrets:
         """Raises NotFound when the instance was deleted meanwhile."""
@@ -146,9 +163,9 @@ class Credentials:
         async with lock:
             while True:
                 secrets = await self.open(instance.id)
-                version, unsaved = self._unsaved.get(instance.id, (0, None))
+                version, unsaved = self._unsaved.find(instance.id) or (0, None)
                 if unsaved is not None and version == secrets.version:
-                    return await self._keep(instance, secrets, unsaved)
+                    return await self._keep(instance, provider, secrets, unsaved)
                 token = secrets.values.get(TOKEN, "")
                 if token and token != rejected and not self._is_ending(secrets, _EARLY):
                     self._remember(instance, secrets.values)
@@ -161,7 +178,8 @@ class Credentials:
                     raise GrantRevoked
                 fence = await self._claim(instance.id, secrets.version)
                 if fence is not None:
-                    return await self._refresh(instance, provider, secrets, fence)
+                    with self._unsaved.expected():
+                        return await self._refresh(instance, provider, secrets, fence)
                 if token and token != rejected and not self._is_ending(secrets, timedelta(0)):
                     return token  # another process sees to the next one
                 await asyncio.sleep(_LOOK_AGAIN)
@@ -201,23 +219,69 @@ class Credentials:
         except GrantRefused as refusal:
             return await self._after_refusal(instance.id, secrets.version, fence, refusal)
         except BaseException:
-            await self._release(instance.id, fence)
+            with suppress(DatabaseUnavailable):  # the lease ends by itself
+                await self._release(instance.id, fence)
             raise
-        return await self._keep(instance, secrets, tokens)
+        return await self._keep(instance, provider, secrets, tokens)
 
-    async def _keep(self, instance: Instance, used: Secrets, tokens: Tokens) -> str:
-        """Stores tokens that exist nowhere else; what cannot be stored now stays here and is tried again."""
-        self._unsaved[instance.id] = used.version, tokens
-        sealed = self.seal(instance.id, used.with_tokens(tokens))
-        async with self._database.write() as connection:
-            saved = await instances.save_credential(
-                connection, instance.id, version=used.version, sealed=sealed
-            )
-        del self._unsaved[instance.id]
+    async def _keep(self, instance: Instance, provider: Provider, used: Secrets, tokens: Tokens) -> str:
+        """Stores new tokens. What cannot be stored now is tried again, whoever asks for it or not."""
+        self._unsaved.keep(instance.id, used.version, tokens)
+        fresh = used.with_tokens(tokens)
+        try:
+            saved = await self._save(instance.id, fresh)
+        except BaseException:
+            self._unsaved.try_again(instance.id, partial(self._keep_unsaved, instance, provider))
+            raise
+        self._unsaved.forget(instance.id)
         log.info("token refreshed", extra={"instance": instance.id, "saved": saved})
-        values = used.with_tokens(tokens).values if saved else (await self.open(instance.id)).values
-        self._remember(instance, values)
-        return values[TOKEN]
+        if not saved:
+            fresh = await self._stored(instance, provider, instead_of=fresh)
+        self._remember(instance, fresh.values)
+        return fresh.values[TOKEN]
+
+    async def _keep_unsaved(self, instance: Instance, provider: Provider) -> None:
+        """Stores what is left of a refresh, unless others have stored something newer."""
+        async with self._refreshing.setdefault(instance.id, asyncio.Lock()):
+            left = self._unsaved.find(instance.id)
+            if left is None:
+                return
+            version, tokens = left
+            with suppress(NotFound):
+                secrets = await self._stored(instance, provider, Secrets("", token_values(tokens)))
+                if secrets.version == version:
+                    await self._keep(instance, provider, secrets, tokens)
+            self._unsaved.forget(instance.id)
+
+    async def _save(self, instance_id: int, fresh: Secrets) -> bool:
+        """False when others were first. Where they have taken the grant for dead, because the vendor refused
+        them what had brought these tokens, it lives again."""
+        sealed, now = self.seal(instance_id, fresh), self._clock.now()
+        async with self._database.write() as connection:
+            await instances.hold(connection, instance_id)
+            saved = await instances.save_credential(
+                connection, instance_id, version=fresh.version, sealed=sealed
+            )
+            revived = await instances.revive(connection, instance_id, now=now) if saved else None
+            if revived and not revived.disabled:
+                await pollers.resume(connection, instance_id, now=now)
+        if revived:
+            log.warning("grant lives after all", extra={"instance": instance_id})
+        return saved
+
+    async def _stored(self, instance: Instance, provider: Provider, instead_of: Secrets) -> Secrets:
+        """What is stored by now. Raises NotFound where the instance was deleted; the vendor is told then that
+        nobody uses these tokens."""
+        try:
+            return await self.open(instance.id)
+        except NotFound:
+            with suppress(VendorError):
+                await self.revoke(instance, provider, instead_of)
+            raise
+
+    async def close(self, *, patience: timedelta) -> None:
+        """Lets refreshes in flight end, and stores what could not be stored yet if that works in time."""
+        await self._unsaved.close(patience=patience)
 
     async def revoke(self, instance: Instance, provider: Provider, secrets: Secrets) -> None:
         """Tells the vendor that the tokens of an instance are no longer used: by the access token, and if
@@ -261,6 +325,8 @@ class Credentials:
             await instances.update_instance(connection, instance_id, valid=False, updated_at=now)
             watched = await pollers.stop(connection, instance_id, error=str(revoked), now=now)
             found = await instances.for_worker(connection, instance_id)
+            if found:
+                await _record_refusal(connection, found[0], revoked, now)
             change = grant_revoked(instance_id, version, revoked.provider_message, now)
             if found and watched:
                 origin = Origin(Via.GATEWAY, watched[0], page_size=1)
@@ -281,6 +347,20 @@ class AccessToken:
         if self._current is None or rejected is not None:
             self._current = await self._credentials.fresh(self._instance, self._provider, rejected)
         return self._current
+
+
+async def _record_refusal(
+    connection: AsyncConnection, instance: Instance, revoked: GrantRevoked, now: datetime
+) -> None:
+    await audit.record(
+        connection,
+        Action.INSTANCE_REFUSED,
+        f"instance {instance.id}",
+        at=now,
+        account_id=instance.account_id,
+        by=acting.GATEWAY,
+        vendorStatus=revoked.vendor_status,
+    )
 
 
 def app_of(configuration: Mapping[str, str | None], default: OAuthApp | None) -> App:

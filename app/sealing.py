@@ -6,7 +6,9 @@ import base64
 import binascii
 import hashlib
 import os
+import re
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -14,8 +16,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from app.errors import SettingsError
 
+KEY_ID_BYTES = 8
+"""What is sealed begins with so many bytes that tell its key."""
+
 _KEY_BYTES = 32
-_KEY_ID_BYTES = 8
 _NONCE_BYTES = 12
 
 
@@ -26,6 +30,16 @@ class Sealer:
         self._ring = {_key_id(key): AESGCM(key) for key in keys}
         self._newest = _key_id(keys[0])
 
+    @property
+    def newest(self) -> str:
+        """The id of the key that seals."""
+        return self._newest.hex()
+
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """The ids of all keys that open, in the order of the ring."""
+        return tuple(key_id.hex() for key_id in self._ring)
+
     def seal(self, plain: bytes, row: str) -> bytes:
         """Encrypts `plain` so that only `open` with the same `row` name gives it back."""
         nonce = os.urandom(_NONCE_BYTES)
@@ -33,28 +47,34 @@ class Sealer:
 
     def open(self, sealed: bytes, row: str) -> bytes:
         """Raises SettingsError when the key is not in the ring or the bytes are not of this row."""
-        key_id, rest = sealed[:_KEY_ID_BYTES], sealed[_KEY_ID_BYTES:]
-        cipher = self._ring.get(key_id)
+        rest = sealed[KEY_ID_BYTES:]
+        cipher = self._ring.get(sealed[:KEY_ID_BYTES])
         if cipher is None:
-            raise SettingsError(f"GATEWAY_ENCRYPTION_KEYS lacks the key {key_id.hex()} that sealed {row}")
+            raise SettingsError(f"GATEWAY_ENCRYPTION_KEYS lacks the key {key_id(sealed)} that sealed {row}")
         try:
             return cipher.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], row.encode())
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # the latter says that there is no whole nonce
             raise SettingsError(
                 f"the sealed secrets of {row} were changed or belong to another row"
             ) from None
 
 
-def parse_keys(text: str) -> list[bytes]:
-    """Reads comma-separated base64 keys of 32 bytes each, the newest first. Raises SettingsError."""
+def key_id(sealed: bytes) -> str:
+    """The id of the key that sealed these bytes."""
+    return sealed[:KEY_ID_BYTES].hex()
+
+
+def parse_keys(text: str, *, source: str = "GATEWAY_ENCRYPTION_KEYS") -> list[bytes]:
+    """Reads base64 keys of 32 bytes each, the newest first, separated by commas or line ends. Raises
+    SettingsError that names the source of the text, and shows nothing of it."""
     keys = []
-    for position, part in enumerate(text.split(","), start=1):
+    for position, part in enumerate(re.split(r"[,\n]", text.strip()), start=1):
         try:
             key = base64.b64decode(part.strip(), validate=True)
         except binascii.Error:
             key = b""
         if len(key) != _KEY_BYTES:
-            raise SettingsError(f"GATEWAY_ENCRYPTION_KEYS: key {position} is not 32 bytes in base64")
+            raise SettingsError(f"{source}: key {position} is not 32 bytes in base64")
         keys.append(key)
     return keys
 
@@ -65,17 +85,35 @@ def new_key() -> str:
 
 
 def key_from_file(path: Path) -> str:
-    """Reads the key of an embedded database, and makes it (readable by its owner only) at the first start."""
+    """The keys of an embedded database. At its first start one is made, readable by its owner only, and is on
+    the disk as a whole before anything is sealed with it; who starts beside it takes the same one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
+    if not path.exists():
+        draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        _write_through(draft, new_key() + "\n")
+        with suppress(FileExistsError):
+            os.link(draft, path)
+        draft.unlink()
+        _sync(path.parent)
+    return path.read_text().strip()
+
+
+def _write_through(path: Path, text: str) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w") as file:
-        key = new_key()
-        file.write(key + "\n")
-    return key
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """A name is only as durable as its folder."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _key_id(key: bytes) -> bytes:
-    return hashlib.sha256(b"elements-gateway key id" + key).digest()[:_KEY_ID_BYTES]
+    return hashlib.sha256(b"elements-gateway key id" + key).digest()[:KEY_ID_BYTES]

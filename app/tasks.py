@@ -17,3 +17,16 @@ async def to_its_end(step: Coroutine[Any, Any, T]) -> T:
     except asyncio.CancelledError:
         await asyncio.wait([task])
         raise
+
+
+async def answered(step: Coroutine[Any, Any, T], *, within: float, grace: float) -> T:
+    """Awaits a step for `within` seconds, and then for `grace` more: a process that was stopped meanwhile
+    finds the answer where it has been waiting. Raises TimeoutError."""
+    task = asyncio.create_task(step)
+    try:
+        for patience in (within, grace):
+            if (await asyncio.wait([task], timeout=patience))[0]:
+                return task.result()
+    finally:
+        task.cancel()
+    raise TimeoutError

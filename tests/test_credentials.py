@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,8 +15,10 @@ from box_account import Box
 from gateway import Gateway
 from sqlalchemy import select
 
+from app import unsaved
 from app.credentials import Credentials, Secrets
 from app.errors import (
+    DatabaseUnavailable,
     GrantRefused,
     GrantRevoked,
     NotFound,
@@ -28,6 +32,7 @@ from app.providers.egnyte import Egnyte
 from app.store import instances, pollers
 from app.store.tables import Delivery, Event, Instance, table
 from app.upstream import oauth
+from app.upstream.oauth import Tokens
 
 
 @pytest.fixture
@@ -58,7 +63,11 @@ class Later:
 
 
 def let_time_pass(gateway: Gateway, monkeypatch: pytest.MonkeyPatch, ahead: timedelta) -> None:
-    monkeypatch.setattr(gateway.runtime.credentials, "_clock", Later(ahead))
+    let_time_pass_for(gateway.runtime.credentials, monkeypatch, ahead)
+
+
+def let_time_pass_for(process: Credentials, monkeypatch: pytest.MonkeyPatch, ahead: timedelta) -> None:
+    monkeypatch.setattr(process, "_clock", Later(ahead))
 
 
 async def test_a_token_is_used_as_long_as_it_lives(
@@ -200,25 +209,148 @@ async def test_a_refresh_that_another_process_made_first_is_no_dead_grant(
     assert (await stored(gateway, instance.id)).valid
 
 
-async def test_tokens_that_could_not_be_stored_are_not_lost(
-    gateway: Gateway, box: Box, box_instance: Instance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The vendor has used up the old ones; the new ones exist nowhere but here."""
-    credentials, before = gateway.runtime.credentials, box_refreshes(box)
-    old = await credentials.token_source(box_instance, BoxProvider)()
+@contextmanager
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing new can be stored."""
 
     async def full(*_: Any, **__: Any) -> bool:
         raise OSError("the disk is full")
 
     with monkeypatch.context() as broken:
         broken.setattr(instances, "save_credential", full)
+        yield
+
+
+async def test_tokens_that_could_not_be_stored_are_not_lost(
+    gateway: Gateway, box: Box, box_instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The vendor has used up the old ones; the new ones exist nowhere but here."""
+    credentials, before = gateway.runtime.credentials, box_refreshes(box)
+    old = await credentials.token_source(box_instance, BoxProvider)()
+    with full_disk(monkeypatch):
         for _ in range(2):
-            with pytest.raises(OSError, match="full"):
+            with pytest.raises(DatabaseUnavailable):
                 await credentials.token_source(box_instance, BoxProvider)(rejected=old)
     fresh = await credentials.token_source(box_instance, BoxProvider)(rejected=old)
     assert fresh != old
     assert (await another_process(gateway).open(box_instance.id)).values["oauth.user.token"] == fresh
     assert box_refreshes(box) == before + 1
+
+
+async def test_tokens_that_could_not_be_stored_are_stored_without_a_further_call(
+    gateway: Gateway, box: Box, box_instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unsaved, "_AGAIN", 0.01)
+    credentials = gateway.runtime.credentials
+    old = await credentials.token_source(box_instance, BoxProvider)()
+    with full_disk(monkeypatch):
+        with pytest.raises(DatabaseUnavailable):
+            await credentials.token_source(box_instance, BoxProvider)(rejected=old)
+        await asyncio.sleep(0.05)
+    async with asyncio.timeout(30):
+        while (await credentials.open(box_instance.id)).values["oauth.user.token"] == old:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_stop_waits_for_tokens_that_could_not_be_stored(
+    gateway: Gateway, box: Box, box_instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credentials = gateway.runtime.credentials
+    old = await credentials.token_source(box_instance, BoxProvider)()
+    with full_disk(monkeypatch), pytest.raises(DatabaseUnavailable):
+        await credentials.token_source(box_instance, BoxProvider)(rejected=old)
+    await credentials.close(patience=timedelta(seconds=30))
+    assert (await credentials.open(box_instance.id)).values["oauth.user.token"] != old
+
+
+async def test_a_stop_in_the_middle_of_a_refresh_ends_and_stores_it(
+    gateway: Gateway, box: Box, box_instance: Instance
+) -> None:
+    credentials = gateway.runtime.credentials
+    old = await credentials.token_source(box_instance, BoxProvider)()
+    box.fault("slow", path="/oauth2/token", seconds=0.3)
+    call = asyncio.create_task(credentials.fresh(box_instance, BoxProvider, old))
+    while not credentials._unsaved._expected:
+        await asyncio.sleep(0)
+    call.cancel()
+    await credentials.close(patience=timedelta(seconds=30))
+    assert (await credentials.open(box_instance.id)).values["oauth.user.token"] != old
+
+
+async def test_a_stop_gives_up_on_a_database_that_stays_away(
+    gateway: Gateway,
+    box: Box,
+    box_instance: Instance,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    credentials = gateway.runtime.credentials
+    old = await credentials.token_source(box_instance, BoxProvider)()
+    with full_disk(monkeypatch):
+        with pytest.raises(DatabaseUnavailable):
+            await credentials.token_source(box_instance, BoxProvider)(rejected=old)
+        await credentials.close(patience=timedelta(0))
+    assert "new tokens could not be stored" in caplog.text
+
+
+async def test_tokens_that_come_after_others_took_the_grant_for_dead_bring_it_back(
+    gateway: Gateway, box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This process was stopped with the answer of the vendor in its hands, for longer than its lease; to the
+    next one the vendor said that the refresh token had been used."""
+    made = await gateway.connect("box", **{"event.notification.enabled": "true"})
+    instance = await stored(gateway, made["id"])
+    sleeper, awake = gateway.runtime.credentials, another_process(gateway)
+    old = await sleeper.token_source(instance, BoxProvider)()
+    keep = sleeper._keep
+
+    async def too_late(*arguments: Any) -> str:
+        let_time_pass_for(awake, monkeypatch, timedelta(hours=2))
+        with pytest.raises(GrantRevoked):
+            await awake.token_source(instance, BoxProvider)(rejected=old)
+        assert not (await stored(gateway, instance.id)).valid
+        return await keep(*arguments)
+
+    monkeypatch.setattr(sleeper, "_keep", too_late)
+    fresh = await sleeper.token_source(instance, BoxProvider)(rejected=old)
+    revived = await stored(gateway, instance.id)
+    assert revived.valid
+    assert await another_process(gateway).token_source(revived, BoxProvider)() == fresh
+    async with gateway.runtime.database.read() as connection:
+        (poller,) = (await pollers.of_instances(connection, [instance.id]))[instance.id]
+    assert poller.due_at is not None
+
+
+async def test_tokens_that_come_after_the_deletion_of_their_instance_are_revoked(
+    gateway: Gateway, box: Box, box_instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credentials, refresh = gateway.runtime.credentials, oauth.refresh
+    old = await credentials.token_source(box_instance, BoxProvider)()
+    given: list[Tokens] = []
+
+    async def deleted_meanwhile(*arguments: Any) -> Tokens:
+        given.append(await refresh(*arguments))
+        answer = await gateway.http.delete(f"/instances/{box_instance.id}", headers=gateway.platform)
+        assert answer.status_code == 200
+        return given[0]
+
+    monkeypatch.setattr(oauth, "refresh", deleted_meanwhile)
+    with pytest.raises(NotFound):
+        await credentials.token_source(box_instance, BoxProvider)(rejected=old)
+    bearer = {"Authorization": f"Bearer {given[0].access_token}"}
+    assert box.http.get("/2.0/users/me", headers=bearer).status_code == 401
+
+
+async def test_tokens_that_the_vendor_gives_late_are_taken(
+    gateway: Gateway, box: Box, box_instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credentials = gateway.runtime.credentials
+    old = await credentials.token_source(box_instance, BoxProvider)()
+    monkeypatch.setattr(gateway.runtime.vendors, "timeout", httpx.Timeout(0.01))
+    monkeypatch.setattr(oauth, "grace", lambda _: 30.0)
+    box.fault("slow", path="/oauth2/token", seconds=0.3)
+    fresh = await credentials.token_source(box_instance, BoxProvider)(rejected=old)
+    assert (await credentials.open(box_instance.id)).values["oauth.user.token"] == fresh != old
 
 
 async def test_the_secrets_of_a_deleted_instance_are_gone(gateway: Gateway, instance: Instance) -> None:
@@ -345,7 +477,7 @@ async def test_a_dead_grant_ends_the_polling_and_is_told_once(gateway: Gateway, 
         "box",
         **{
             "event.notification.enabled": "true",
-            "event.notification.callback.url": "http://127.0.0.1:9/changes",
+            "event.notification.callback.url": "http://127.0.0.1:2/changes",
         },
     )
     instance = await stored(gateway, made["id"])

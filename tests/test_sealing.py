@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from app.errors import SettingsError
-from app.sealing import Sealer, key_from_file, parse_keys
+from app.sealing import Sealer, key_from_file, key_id, parse_keys
 
 OLD, NEW = ("b2xk" * 10 + "b2w=", "bmV3" * 10 + "bmU=")
 
@@ -41,6 +42,20 @@ def test_another_row_or_a_changed_byte_is_refused(position: int) -> None:
         ring(OLD).open(bytes(changed), "row/1")
 
 
+@pytest.mark.parametrize("length", [0, 7, 8, 9, 15, 19, 20, 35])
+def test_what_was_cut_off_is_refused_by_name(length: int) -> None:
+    sealed = ring(OLD).seal(b"secret", "row/1")
+    with pytest.raises(SettingsError, match="row/1"):
+        ring(OLD).open(sealed[:length], "row/1")
+
+
+def test_keys_are_separated_by_commas_or_lines_and_the_first_one_seals() -> None:
+    for text in (f"{NEW},{OLD}", f"{NEW}\n{OLD}\n", f" {NEW} ,\t{OLD}"):
+        sealer = Sealer(parse_keys(text))
+        assert sealer.key_ids == (ring(NEW).newest, ring(OLD).newest)
+        assert key_id(sealer.seal(b"secret", "row/1")) == ring(NEW).newest
+
+
 @pytest.mark.parametrize("text", ["", "abc", "c2hvcnQ=", f"{OLD},", "not base64!"])
 def test_what_is_no_key_is_refused_without_being_shown(text: str) -> None:
     with pytest.raises(SettingsError) as caught:
@@ -55,3 +70,10 @@ def test_the_key_file_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
     assert key_from_file(path) == made
     assert path.stat().st_mode & 0o777 == 0o600
     assert len(parse_keys(made)) == 1
+    assert [item.name for item in path.parent.iterdir()] == ["gateway.key"]
+
+
+def test_processes_that_start_together_take_one_key(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.key"
+    with ThreadPoolExecutor(8) as crowd:
+        assert len(set(crowd.map(lambda _: key_from_file(path), range(8)))) == 1

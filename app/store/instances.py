@@ -202,6 +202,22 @@ async def update_instance(connection: AsyncConnection, instance_id: int, **value
     await connection.execute(update(_instances).where(_instances.c.id == instance_id).values(**values))
 
 
+async def revive(connection: AsyncConnection, instance_id: int, *, now: datetime) -> Instance | None:
+    """Lets an instance be valid again whose grant was taken for dead. None where it is valid, or gone."""
+    done = await connection.execute(
+        update(_instances)
+        .where(
+            _instances.c.id == instance_id,
+            _instances.c.valid.is_(False),
+            _instances.c.deleted_at.is_(None),
+        )
+        .values(valid=True, updated_at=now)
+        .returning(_instances)
+    )
+    row = done.mappings().first()
+    return Instance(**row) if row else None
+
+
 async def remove(connection: AsyncConnection, instance_id: int, *, now: datetime) -> bool:
     """Ends an instance: its secrets, its links and its polling are gone, its vendor's webhook is due to be
     ended, what it reported stays and is delivered. False when it was gone already."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
@@ -10,8 +10,11 @@ import httpx
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri, prepare_token_request
 
 from app.errors import GrantRefused, VendorRefused, VendorThrottled, VendorUnavailable
+from app.tasks import answered
 from app.upstream import client as upstream
 from app.upstream.client import Refusal
+
+_GRACE = 10.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class App:
     """The application that the customer registered at the vendor."""
 
     client_id: str
-    client_secret: str
+    client_secret: str = field(repr=False)
     redirect_uri: str
 
 
@@ -105,13 +108,18 @@ async def refresh(
 async def revoke(client: httpx.AsyncClient, spec: OAuthSpec, base_url: str, app: App, token: str) -> None:
     """Ends a token and those that belong to it (RFC 7009). Raises a VendorError where that did not happen."""
     form = {"token": token, "client_id": app.client_id, "client_secret": app.client_secret}
-    await _post(client, spec, base_url, spec.revoke_path or "", urlencode(form))
+    request = _request(client, base_url, spec.revoke_path or "", urlencode(form))
+    await upstream.send(client, request, lambda answer: _refusal(answer, spec), total=client.timeout.read)
 
 
 async def _tokens(
     client: httpx.AsyncClient, spec: OAuthSpec, base_url: str, form: str, now: datetime
 ) -> Tokens:
-    body = upstream.decode(await _post(client, spec, base_url, spec.token_path, form))
+    answer = await _granted(client, spec, base_url, form)
+    try:
+        body = upstream.decode(answer)
+    except VendorUnavailable as error:  # without the vendor's words: tokens may stand in them
+        raise VendorUnavailable(error.message, vendor_status=error.vendor_status) from None
     if not isinstance(body, dict) or not isinstance(body.get("access_token"), str):
         raise VendorUnavailable("the vendor's token answer carries no access_token")
     return Tokens(
@@ -122,17 +130,31 @@ async def _tokens(
     )
 
 
-async def _post(
-    client: httpx.AsyncClient, spec: OAuthSpec, base_url: str, path: str, form: str
-) -> httpx.Response:
-    request = client.build_request(
+async def _granted(client: httpx.AsyncClient, spec: OAuthSpec, base_url: str, form: str) -> httpx.Response:
+    """The vendor's answer to a code or a refresh token, either of which may work only once: what it answers
+    late, or while this process is stopped, is not thrown away."""
+    request = _request(client, base_url, spec.token_path, form)
+    request.extensions["timeout"] = httpx.Timeout(client.timeout.connect, read=None).as_dict()
+    sent = upstream.send(client, request, lambda answer: _refusal(answer, spec), total=None)
+    patience = client.timeout.read or 0
+    try:
+        return await answered(sent, within=patience, grace=grace(patience))
+    except TimeoutError:
+        where = f"{request.method} {request.url.host}{request.url.path}"
+        raise VendorUnavailable(f"{where}: no answer in time") from None
+
+
+def grace(patience: float) -> float:
+    """The seconds that a vendor has for tokens beyond those of any other answer."""
+    return min(patience, _GRACE)
+
+
+def _request(client: httpx.AsyncClient, base_url: str, path: str, form: str) -> httpx.Request:
+    return client.build_request(
         "POST",
         base_url.rstrip("/") + path,
         content=form,
         headers={"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
-    )
-    return await upstream.send(
-        client, request, lambda answer: _refusal(answer, spec), total=client.timeout.read
     )
 
 

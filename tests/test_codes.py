@@ -1,0 +1,86 @@
+"""A code that a failed request has used up is good for its repetition, and for nobody else."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from gateway import Gateway
+
+from app.codes import Codes, key
+from app.upstream.oauth import Tokens
+
+GIVEN = Tokens("access", "refresh", None, datetime(2026, 2, 1, tzinfo=UTC))
+
+
+async def post(gateway: Gateway, order: dict[str, Any]) -> httpx.Response:
+    return await gateway.http.post("/instances", json=order, headers=gateway.platform)
+
+
+async def fails(gateway: Gateway, sandbox: httpx.Client) -> dict[str, Any]:
+    """An order whose code was traded before the vendor failed."""
+    order = await gateway.order(**{"event.notification.enabled": "true"})
+    fault = {"kind": "403", "path": "/pubapi/v1/events/cursor"}
+    sandbox.post("/control/egnyte/acme/faults", json=fault).raise_for_status()
+    assert (await post(gateway, order)).status_code == 403
+    return order
+
+
+async def test_the_same_order_works_after_the_vendor_has_failed(
+    gateway: Gateway, sandbox: httpx.Client
+) -> None:
+    order = await fails(gateway, sandbox)
+    answer = await post(gateway, order)
+    assert answer.status_code == 200, answer.text
+    ping = await gateway.http.get("/ping", headers=gateway.hub(answer.json()["token"]))
+    assert ping.status_code == 200
+
+
+async def test_a_code_that_has_connected_an_account_connects_no_second_one(
+    gateway: Gateway, sandbox: httpx.Client
+) -> None:
+    order = await fails(gateway, sandbox)
+    assert (await post(gateway, order)).status_code == 200
+    refused = await post(gateway, order)
+    assert refused.status_code == 400
+    assert "invalid_grant" in refused.json()["providerMessage"]
+
+
+@pytest.mark.parametrize("name", ["oauth.api.secret", "oauth.callback.url"])
+async def test_what_a_code_brought_is_not_for_another_app(
+    gateway: Gateway, sandbox: httpx.Client, name: str
+) -> None:
+    order = await fails(gateway, sandbox)
+    order["configuration"][name] = "https://other.example.com"
+    assert (await post(gateway, order)).status_code == 400
+
+
+def test_parts_of_a_key_do_not_run_together() -> None:
+    assert len({key(1, "a", "bc"), key(1, "ab", "c"), key(1, "abc", None), key(1, None, "abc")}) == 4
+
+
+async def test_what_nobody_comes_back_for_is_forgotten() -> None:
+    now = [0.0]
+    codes = Codes(timedelta(seconds=60), clock=lambda: now[0])
+
+    async def trade() -> Tokens:
+        return GIVEN
+
+    async def refused() -> Tokens:
+        raise LookupError
+
+    for moment, expected in ((59.0, GIVEN), (60.0, None)):
+        now[0] = 0.0
+        with pytest.raises(ZeroDivisionError):
+            async with codes.traded("k", trade):
+                raise ZeroDivisionError
+        now[0] = moment
+        if expected is None:
+            with pytest.raises(LookupError):
+                async with codes.traded("k", refused):
+                    raise AssertionError
+        else:
+            async with codes.traded("k", refused) as found:
+                assert found is expected
