@@ -88,6 +88,8 @@ def upstream(
         transfer_timeout=runtime.settings.transfer_timeout,
         waits=runtime.waits,
         patience=patience,
+        domains=provider.native.domains,
+        elsewhere=runtime.elsewhere,
     )
 
 

@@ -6,7 +6,9 @@ import asyncio
 import socket
 import ssl
 import warnings
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import timedelta
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
@@ -19,6 +21,13 @@ from aiohttp.typedefs import StrOrURL
 from httpx_aiohttp import AiohttpTransport
 from httpx_aiohttp.transport import AiohttpResponseStream
 from yarl import URL
+
+from app import addresses
+from app.addresses import Network
+
+Found = list[tuple[Any, Any, int, str, tuple[Any, ...]]]
+LookUp = Callable[..., Found]
+"""`socket.getaddrinfo`, or what stands in for it."""
 
 # 16 KiB at once, its usual number, cost a large download half of its speed (benchmarks/transfers.py).
 AiohttpResponseStream.CHUNK_SIZE = 2**18
@@ -43,24 +52,45 @@ class _Response(aiohttp.ClientResponse):
         return self
 
 
+@dataclass(frozen=True)
+class _LookUp:
+    """One that runs in a thread or waits for one, and until when anybody waits for it."""
+
+    running: Future[Found]
+    found: asyncio.Future[Found]
+    until: float
+
+
 class Resolver(AbstractResolver):
     """Looks names up in threads of its own. Those of the event loop are few, and names that hang, which
-    anybody can make, would take them from everybody."""
+    anybody can make, would take them from everybody.
 
-    def __init__(self, threads: int) -> None:
+    libc cannot be told to stop. A name therefore has one thread, whoever asks for it; nobody waits for it
+    longer than `patience`, and who comes later, while it still hangs, is refused at once.
+    """
+
+    def __init__(self, threads: int, *, patience: float, look_up: LookUp = socket.getaddrinfo) -> None:
         self._threads = ThreadPoolExecutor(threads, "names")
+        self._patience = patience
+        self._look_up = look_up
+        self._running: dict[tuple[str, int], _LookUp] = {}
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        wanted = (host, port, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG)
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._threads, socket.getaddrinfo, *wanted)
+        """Raises OSError for a name that is not known, or not in time."""
+        look_up = self._running.get((host, family)) or self._begin(host, family)
+        try:
+            async with asyncio.timeout_at(look_up.until):
+                found = await asyncio.shield(look_up.found)
+        except TimeoutError:
+            look_up.running.cancel()  # one that still waits for a thread needs none any more
+            raise OSError(f"the name was not found within {self._patience:g} s") from None
         return [
             ResolveResult(
                 hostname=host,
                 host=str(address[0]),
-                port=int(address[1]),
+                port=port,
                 family=kind,
                 proto=protocol,
                 flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
@@ -70,6 +100,35 @@ class Resolver(AbstractResolver):
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
+        for look_up in tuple(self._running.values()):
+            look_up.found.cancel()
+
+    def _begin(self, host: str, family: int) -> _LookUp:
+        running = self._threads.submit(
+            self._look_up, host, None, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG
+        )
+        until = asyncio.get_running_loop().time() + self._patience
+        begun = self._running[host, family] = _LookUp(running, asyncio.wrap_future(running), until)
+
+        def ended(found: asyncio.Future[Found]) -> None:
+            del self._running[host, family]
+            if not found.cancelled():
+                found.exception()  # nobody may be waiting for it any more
+
+        begun.found.add_done_callback(ended)
+        return begun
+
+
+def checked_sockets(allowed: Sequence[Network]) -> aiohttp.SocketFactoryType:
+    """Opens sockets to public and allowed addresses only: after DNS, every time, to the address that is
+    connected to. Raises ForbiddenAddress for others."""
+
+    def open_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, endpoint = address
+        addresses.check(str(endpoint[0]), allowed)
+        return socket.socket(family, kind, protocol)
+
+    return open_socket
 
 
 def pooled_transport(**pool: Any) -> AiohttpTransport:

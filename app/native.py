@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import httpx
 import orjson
@@ -18,7 +18,7 @@ from app.hubs.documents import Native
 from app.registry import Provider
 from app.runtime import Runtime
 from app.store.tables import Instance
-from app.upstream.client import read
+from app.upstream.client import Upstream, read
 
 _SEALED = "-/"
 """Begins a path that the vendor named and that this gateway has sealed."""
@@ -52,9 +52,9 @@ class Call:
 
     method: str
     path: str
-    query: str
-    headers: Headers
-    body: bytes | AsyncIterator[bytes] | None
+    query: str = field(repr=False)
+    headers: Headers = field(repr=False)
+    body: bytes | AsyncIterator[bytes] | None = field(repr=False)
     base: str
 
     @property
@@ -90,7 +90,7 @@ async def pass_through(runtime: Runtime, instance: Instance, call: Call) -> Answ
     provider = runtime.registry.find(instance.element_key)
     way = documents.way(runtime, instance, provider, budget=runtime.settings.vendor_budget)
     sealed = _sealed_url(runtime, instance, call.path)
-    url = sealed or way.url(*_place(provider, call))
+    url = way.url(sealed) if sealed else way.url(*_place(provider, call))
     response = await way.relay(
         call.method,
         f"{url}?{call.query}" if call.query else url,
@@ -99,7 +99,7 @@ async def pass_through(runtime: Runtime, instance: Instance, call: Call) -> Answ
         silence=_LONG_POLL if sealed else None,
     )
     if not sealed and response.is_success and re.fullmatch(provider.native.links, call.line):
-        led_back = _led_back(runtime, instance, provider, call.base, await read(response))
+        led_back = _led_back(runtime, instance, way, call.base, await read(response))
         return Answer(response, _answered(response, led_back), led_back)
     if call.method == "HEAD":
         return Answer(response, _answered(response, None), b"")
@@ -150,11 +150,9 @@ def _named(values: Iterable[bytes]) -> frozenset[bytes]:
     return frozenset(name.strip().lower() for value in values for name in value.split(b","))
 
 
-def _led_back(runtime: Runtime, instance: Instance, provider: Provider, base: str, body: bytes) -> bytes:
+def _led_back(runtime: Runtime, instance: Instance, way: Upstream, base: str, body: bytes) -> bytes:
     """The body with the vendor's URLs pointing at this gateway. Their queries stay readable: clients add to
     them. What is not JSON, or leads elsewhere, stays as it is."""
-    hosts = _hosts(runtime, instance, provider)
-    suffixes = tuple(f".{domain}" for domain in provider.native.domains)
 
     def rewritten(value: Any) -> Any:
         match value:
@@ -164,8 +162,7 @@ def _led_back(runtime: Runtime, instance: Instance, provider: Provider, base: st
                 return [rewritten(item) for item in value]
             case str() if value.startswith(("http://", "https://")):
                 url, _, query = value.partition("?")
-                place = urlsplit(url)
-                if place.netloc not in hosts and not (place.hostname or "").endswith(suffixes):
+                if not way.owns(url):
                     return value
                 token = base64url.encode(runtime.sealer.seal(url.encode(), _row_name(instance)))
                 return f"{base}/{_SEALED}{token}{'?' + query if query else ''}"
@@ -176,13 +173,6 @@ def _led_back(runtime: Runtime, instance: Instance, provider: Provider, base: st
         return orjson.dumps(rewritten(orjson.loads(body)))
     except (orjson.JSONDecodeError, ValueError):
         return body
-
-
-def _hosts(runtime: Runtime, instance: Instance, provider: Provider) -> set[str]:
-    """Where this provider's API is, as host and port."""
-    base = runtime.registry.base_url(provider, instance.configuration)
-    others = runtime.registry.hosts(provider, instance.configuration).values()
-    return {urlsplit(url).netloc for url in (base, *others)}
 
 
 def _sealed_url(runtime: Runtime, instance: Instance, path: str) -> str | None:

@@ -17,9 +17,11 @@ _LARGEST = 8192  # characters in all headers; servers take about as much for a w
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _BETWEEN = re.compile(rf"[\r\n]+|[;,](?=\s*{_NAME}\s*:(?!//))")
 _OURS = re.compile(
-    r"(?i:host|content-.*|transfer-encoding|connection|keep-alive|upgrade|te|trailer|expect|proxy-.*"
-    r"|elements-webhook-.*|webhook-.*)"
+    r"(?i:host|content-.*|transfer-encoding|connection|keep-alive|upgrade|http2-settings|te|trailer|expect"
+    r"|accept-encoding|proxy-.*|forwarded|via|x-forwarded-.*|x-real-ip|elements-.*|webhook-.*)"
 )
+"""What frames a request, says whom it is from, or what is in it."""
+
 _SPELLED = {name.lower(): name for name in ("Accept", "Authorization", "User-Agent")}
 """Headers that take the place of the gateway's own, which are spelled like this."""
 
@@ -31,6 +33,12 @@ class Carried:
     keys: tuple[str, ...] = field(default=(), repr=False)
     basic: tuple[str, str] | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Everything in it that nobody else may read."""
+        basic = (self.basic[1], ":".join(self.basic)) if self.basic else ()
+        return (*self.keys, *basic, *self.headers.values())
 
     def pack(self) -> bytes | None:
         """The bytes to seal; None where there is nothing to carry."""
@@ -80,7 +88,7 @@ def parse_headers(text: str, *, with_basic: bool = False) -> dict[str, str]:
 def _check(name: str, value: str, *, with_basic: bool) -> None:
     if not re.fullmatch(_NAME, name):
         raise ValueError("a header is written as `Name: value`")
-    if _OURS.fullmatch(name):
+    if _OURS.fullmatch(name.replace("_", "-")):  # many receivers take the one for the other
         raise ValueError(f"{name[:40]} is set by the gateway")
     if with_basic and name.lower() == "authorization":
         raise ValueError(f"{name} is set already by event.notification.basic.username")

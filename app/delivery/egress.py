@@ -1,4 +1,4 @@
-"""The way out to callbacks: which addresses may be reached, for how long, and how much is read."""
+"""The way out to callbacks: which of them may be called, for how long, and how much is read."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
-import aiohttp
 import httpx
 
-from app import backoff
-from app.http_client import Resolver, pooled_transport
+from app import addresses, backoff
+from app.addresses import ForbiddenAddress, Network
+from app.http_client import LookUp, Resolver, checked_sockets, pooled_transport
 
-Network = IPv4Network | IPv6Network
-
-_LOOK_UPS = 128  # names at once; each hangs as long as its name server does
+_LOOK_UPS = 256  # names at once; one that hangs keeps its thread for about 20 s, longer than its POST
+_LONGEST_LOOK_UP = 10.0  # seconds; libc asks a second time after 5
+_CHECKS = 32  # look-ups at once for those who name callbacks, apart from those of deliveries
+_LONGEST_CHECK = 2.0  # seconds
 _KEEPALIVE = 3.0  # seconds; servers close an idle connection after 5 (uvicorn, Node) or more
 _READ_LIMIT = 64 * 1024  # bytes of an answer that are read so that its connection can be used again
 _KEPT = 500  # characters of an answer that its attempt shows
@@ -45,35 +45,54 @@ class Answer:
         return self.status is not None and 200 <= self.status < 300
 
 
-class ForbiddenAddress(OSError):
-    """A callback's name leads to an address that is not public."""
-
-
 class Egress:
-    """One pool for all callbacks. The address is checked at the socket, after DNS, every time.
+    """One pool for all callbacks. The address is checked at the socket, after DNS, every time: a connection
+    that is used again leads to where it led.
 
     Requests go to httpx's transport without its client in between, which costs as much as all the rest of a
     delivery and does nothing that a callback needs (benchmarks/deliveries.py).
     """
 
     def __init__(
-        self, *, timeout: timedelta, allowed: Sequence[Network], connections: int, agent: str
+        self,
+        *,
+        timeout: timedelta,
+        allowed: Sequence[Network],
+        connections: int,
+        agent: str,
+        look_up: LookUp = socket.getaddrinfo,
     ) -> None:
         self._timeout = timeout.total_seconds()
-
-        def open_socket(address: aiohttp.AddrInfoType) -> socket.socket:
-            family, kind, protocol, _, endpoint = address
-            _refuse_private(str(endpoint[0]), allowed)
-            return socket.socket(family, kind, protocol)
-
-        self._agent = {"Accept": "*/*", "User-Agent": agent}
-        self._names = Resolver(_LOOK_UPS)
+        self._allowed = allowed
+        self._agent = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": agent}
+        self._names = Resolver(_LOOK_UPS, patience=_LONGEST_LOOK_UP, look_up=look_up)
+        self._checks = Resolver(_CHECKS, patience=_LONGEST_CHECK, look_up=look_up)
         self._transport = pooled_transport(
             limit=connections,
             resolver=self._names,
             keepalive_timeout=_KEEPALIVE,
-            socket_factory=open_socket,
+            socket_factory=checked_sockets(allowed),
         )
+
+    async def refusal(self, url: str) -> str | None:
+        """Why no callback could be called at this URL as things are, or None. A name that is not known, or
+        not within 2 s, may be so later: what counts is the check at the socket. Of several addresses one
+        that is allowed is enough."""
+        try:
+            target, _ = _target(url)
+        except (ValueError, httpx.InvalidURL, ForbiddenAddress) as error:
+            return str(error)
+        refusals = [_refusal(found, self._allowed) for found in await self._found(target.raw_host.decode())]
+        return None if None in refusals or not refusals else refusals[0]
+
+    async def _found(self, host: str) -> list[str]:
+        """The addresses of a host, as far as they are known now."""
+        if ":" in host:
+            return [host]
+        try:
+            return [answer["host"] for answer in await self._checks.resolve(host, family=socket.AF_UNSPEC)]
+        except (OSError, ValueError):  # ValueError: no name is so long
+            return []
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """POSTs once and never raises: what went wrong stands in the answer."""
@@ -94,6 +113,7 @@ class Egress:
     async def close(self) -> None:
         await self._transport.aclose()
         await self._names.close()
+        await self._checks.close()
 
     async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         target, login = _target(url)
@@ -111,10 +131,12 @@ class Egress:
 
 @lru_cache(1024)
 def _target(url: str) -> tuple[httpx.URL, dict[str, str]]:
-    """A callback's URL without the user and password that may stand in it, and the header that says them."""
+    """A callback's URL without the user and password that may stand in it, and the header that says them.
+    Raises ValueError, httpx.InvalidURL or ForbiddenAddress for one that is never called."""
     target = httpx.URL(url)
     if target.scheme not in {"http", "https"} or not target.host:
         raise ValueError("not an http or https URL")
+    addresses.check_port(target.port)
     if not target.userinfo:
         return target, {}
     login = base64.b64encode(f"{target.username}:{target.password}".encode()).decode()
@@ -139,15 +161,12 @@ def _beginning(body: bytes) -> str | None:
     return body.decode(errors="replace").translate(_UNSEEN)[:_KEPT] or None
 
 
-def _refuse_private(host: str, allowed: Sequence[Network]) -> None:
-    address = ip_address(host.split("%")[0])
-    if isinstance(address, IPv6Address):
-        address = address.ipv4_mapped or address
-    if (address.is_global and not address.is_multicast) or any(address in network for network in allowed):
-        return
-    raise ForbiddenAddress(
-        f"{address} is not a public address; GATEWAY_CALLBACK_ALLOWED_NETWORKS can allow its network"
-    )
+def _refusal(host: str, allowed: Sequence[Network]) -> str | None:
+    try:
+        addresses.check(host, allowed)
+    except ForbiddenAddress as error:
+        return str(error)
+    return None
 
 
 def _reason(error: BaseException) -> str:

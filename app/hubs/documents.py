@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, ClassVar, Protocol
@@ -146,9 +146,9 @@ class Call:
     """A request that came to `/events/{elementKey}`, as it came; the names of headers are in lower case."""
 
     method: str
-    headers: Mapping[str, str]
-    query: Mapping[str, str]
-    body: bytes
+    headers: Mapping[str, str] = field(repr=False)
+    query: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
     received_at: datetime
 
 
@@ -193,7 +193,7 @@ class Native:
     `allowed` is what may be asked at all. `hosts` sends what matches to one of the provider's other hosts,
     with the path rewritten by a template in the way of `re.Match.expand`. `links` are the calls whose
     answers carry URLs that the client calls next, and that therefore have to lead back to the gateway,
-    if they are on the provider's hosts or below one of its `domains`.
+    if they are on the provider's hosts or below one of its `domains`. No token ever goes elsewhere.
     """
 
     allowed: str

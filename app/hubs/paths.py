@@ -3,8 +3,9 @@ hints that are checked each time they are used."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from app.errors import BadRequest, Conflict, VendorNotFound
 from app.hubs.entries import Entry, Kind, Target
@@ -32,18 +33,33 @@ def normalised(path: str, *, name: str = "path") -> str:
     if not path.startswith("/"):
         raise BadRequest(f"{name}: must begin with '/'")
     parts = [part for part in path.split("/") if part]
-    if any(part in {".", ".."} for part in parts):
+    if any(_leads_away(part) for part in parts):
         raise BadRequest(f"{name}: '.' and '..' are no names of files or folders")
-    if any(ord(letter) < 32 or ord(letter) == 127 for letter in path):
+    if _has_controls(path):
         raise BadRequest(f"{name}: holds a control character")
     return "/" + "/".join(parts)
 
 
 def segment(text: str) -> str:
-    """A client's text as one segment of a URL's path. Raises BadRequest for `.` and `..`, which lead away."""
-    if text in {".", ".."}:
+    """A client's text as one segment of a URL's path. Raises BadRequest for `.` and `..`, which lead away,
+    and for control characters, which some servers write into their headers."""
+    if _leads_away(text):
         raise BadRequest("id: '.' and '..' are no ids")
+    if _has_controls(text):
+        raise BadRequest("id: holds a control character")
     return quote(text, safe="")
+
+
+def _has_controls(text: str) -> bool:
+    return any(ord(letter) < 32 or ord(letter) == 127 for letter in text)
+
+
+def _leads_away(text: str) -> bool:
+    """Whether anybody behind us may read a text as `.` or `..`: some servers decode a path twice, take
+    backslashes for slashes, or parameters off its segments."""
+    while (decoded := unquote(text)) != text:
+        text = decoded
+    return bool({".", ".."} & {part.partition(";")[0] for part in re.split(r"[/\\]", text)})
 
 
 class Paths:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Protocol
 
-import aiohttp
 import httpx
 import orjson
 from tenacity import (
@@ -22,10 +20,12 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from app import backoff
+from app import backoff, covering
 from app.errors import VendorError, VendorThrottled, VendorUnauthorized, VendorUnavailable
 from app.http_client import pooled_client
 from app.upstream.content import Content
+from app.upstream.failures import named
+from app.upstream.hosts import Hosts
 from app.upstream.progress import Progress
 from app.upstream.reading import parse
 
@@ -80,9 +80,11 @@ class Upstream:
 
     Without a budget a call is made once, which suits a worker that comes back later anyway. With one, a
     request that may be repeated waits out throttling and tries again while the budget lasts. `hosts` are
-    the vendor's other hosts by their names. `hints` are what a provider may remember of this account
-    between calls; each of them may vanish or be out of date. `waits` is the client whose connections are
-    held until a vendor has news. `patience` is how long one call may take, if that is not the client's time.
+    the vendor's other hosts by their names, `domains` those below which it may name more. `elsewhere` is the
+    client for what a vendor keeps at others'; without it nothing is got from there. `hints` are what a
+    provider may remember of this account between calls; each of them may vanish or be out of date. `waits`
+    is the client whose connections are held until a vendor has news. `patience` is how long one call may
+    take, if that is not the client's time.
     """
 
     def __init__(
@@ -98,11 +100,14 @@ class Upstream:
         transfer_timeout: timedelta = timedelta(minutes=2),
         waits: httpx.AsyncClient | None = None,
         patience: timedelta | None = None,
+        domains: Sequence[str] = (),
+        elsewhere: httpx.AsyncClient | None = None,
     ) -> None:
         self._client = client
+        self._elsewhere = elsewhere
         self._patience = patience.total_seconds() if patience else client.timeout.read
         self._waits = waits or client
-        self._hosts = {"": base_url, **(hosts or {})}
+        self._hosts = Hosts({"": base_url, **(hosts or {})}, domains)
         self._token = token
         self._interpret = interpret
         self._budget = budget
@@ -148,18 +153,18 @@ class Upstream:
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str | int] | None = None,
     ) -> httpx.Response:
-        """GETs bytes: the answer is open, its body unread, and whoever asked closes it. A redirection, to
-        wherever the vendor keeps the bytes, is followed without the account's token."""
+        """GETs bytes: the answer is open, its body unread, and whoever asked closes it. A redirection is
+        followed once and without the account's token: to the vendor's own hosts, or by https to a public
+        address. Raises VendorUnavailable for one that leads elsewhere."""
         headers = {"Accept-Encoding": "identity", **(headers or {})}  # a file is what the vendor stored
         request = self._client.build_request("GET", self.url(path), params=params, headers=headers)
         response = await self._repeated(_ALWAYS, lambda: self._authorized(partial(self._open, request)))
         if not response.has_redirect_location:
             return response
         await response.aclose()
-        target = self._client.build_request(
-            "GET", request.url.join(response.headers["location"]), headers=headers
-        )
-        return await self._repeated(_ALWAYS, lambda: start(self._client, target, self._interpret))
+        client, url = self._led_to(request.url, response.headers["location"])
+        target = client.build_request("GET", url, headers=headers)
+        return await self._repeated(_ALWAYS, lambda: start(client, target, self._interpret))
 
     async def hold(self, url: str, *, patience: timedelta) -> httpx.Response:
         """GETs an answer that the vendor gives when it has something to say, once. Raises as `get` does, and
@@ -240,7 +245,7 @@ class Upstream:
                     headers=[*headers, (b"Authorization", f"Bearer {token}".encode())],
                     timeout=httpx.Timeout(self._client.timeout.connect, read=patience),
                 )
-                with _named(request):
+                with named(request):
                     response = await self._client.send(request, stream=True)
                     if response.status_code not in _MAY_BE_MENDED or not isinstance(body, bytes | None):
                         return response
@@ -259,8 +264,25 @@ class Upstream:
             raise
 
     def url(self, path: str, host: str = "") -> str:
-        """The whole URL of a path on one of the vendor's hosts; a whole URL stays as it is."""
-        return path if path.startswith(("http://", "https://")) else self._hosts[host].rstrip("/") + path
+        """The whole URL of a path on one of the vendor's hosts. One that the vendor has named stays as it is;
+        raises VendorUnavailable where it is not its own."""
+        return self._hosts.url(path, host)
+
+    def owns(self, url: str) -> bool:
+        """Whether a URL is on one of the vendor's own hosts."""
+        return self._hosts.own(url)
+
+    def _led_to(self, asked: httpx.URL, location: str) -> tuple[httpx.AsyncClient, httpx.URL]:
+        """The client for what a vendor has redirected to, and the URL of it."""
+        try:
+            url = asked.join(location)
+        except httpx.InvalidURL:
+            raise VendorUnavailable("the vendor's redirection is not a URL") from None
+        if self._hosts.own(str(url)):
+            return self._client, url
+        if url.scheme != "https" or self._elsewhere is None:
+            raise VendorUnavailable("the vendor's redirection leads to a host that is not one of its own")
+        return self._elsewhere, url
 
     async def _repeated(
         self, errors: tuple[type[VendorError], ...], attempt: Callable[[], Awaitable[httpx.Response]]
@@ -309,7 +331,7 @@ async def send(
     Raises VendorUnavailable when there is none, and what `interpret` says of a status of 300 or above.
     Neither the query nor a header of the request stands in the error.
     """
-    with _named(request):
+    with named(request):
         async with asyncio.timeout(total):
             response = await client.send(request)
     return _accepted(response, interpret)
@@ -320,7 +342,7 @@ async def start(
 ) -> httpx.Response:
     """As `send`, but the body of a good answer is left unread; a refusal is read and closed. The time-out
     of the client counts until the head of the answer has come, and between two reads of its body."""
-    with _named(request):
+    with named(request):
         async with asyncio.timeout(client.timeout.read):
             response = await client.send(request, stream=True)
             if response.status_code in _READY or (redirects and response.has_redirect_location):
@@ -332,28 +354,24 @@ async def start(
 
 async def read(response: httpx.Response) -> bytes:
     """The body of an open answer, decoded. Raises VendorUnavailable where it breaks off."""
-    with _named(response.request):
+    with named(response.request):
         return await response.aread()
 
 
-@contextmanager
-def _named(request: httpx.Request) -> Iterator[None]:
-    """Makes whatever the transport raises a VendorUnavailable that says what was asked of whom."""
-    try:
-        yield
-    except (TimeoutError, httpx.HTTPError, aiohttp.ClientError) as error:
-        # The transport lets some of aiohttp's errors through.
-        where = f"{request.method} {request.url.host}{request.url.path}"
-        raise VendorUnavailable(f"{where}: {_what_failed(error)}") from error
-
-
 def _accepted(response: httpx.Response, interpret: Interpreter) -> httpx.Response:
-    refusal = Refusal(response.status_code, response.headers, response.content)
+    refusal = Refusal(response.status_code, response.headers, _covered(response).encode("latin-1"))
     if response.status_code == 202 and refusal.retry_after is not None:
         raise VendorThrottled("The vendor is still preparing its answer", retry_after=refusal.retry_after)
     if response.status_code < 300:
         return response
     raise interpret(refusal)
+
+
+def _covered(response: httpx.Response) -> str:
+    """An answer's bytes as text, without the secrets that it was asked with: some vendors repeat them."""
+    if response.status_code < 300:
+        return ""
+    return covering.covered(response.content.decode("latin-1"), covering.sent_with(response.request))
 
 
 def decode(response: httpx.Response) -> Any:
@@ -363,14 +381,16 @@ def decode(response: httpx.Response) -> Any:
     except ValueError:
         raise VendorUnavailable(
             f"{response.request.method} {response.request.url.path}: the vendor's answer is not JSON",
-            provider_message=response.text,
+            provider_message=covering.covered(response.text, covering.sent_with(response.request)),
             vendor_status=response.status_code,
         ) from None
 
 
-def open_client(*, connections: int, timeout: timedelta, agent: str) -> httpx.AsyncClient:
-    """The one client of a process for all vendors."""
-    return pooled_client(timeout=timeout, agent=agent, limit=connections, keepalive_timeout=_KEEPALIVE)
+def open_client(*, connections: int, timeout: timedelta, agent: str, **pool: Any) -> httpx.AsyncClient:
+    """The one client of a process for all vendors. `pool` is as in `pooled_transport`."""
+    return pooled_client(
+        timeout=timeout, agent=agent, limit=connections, keepalive_timeout=_KEEPALIVE, **pool
+    )
 
 
 def _wait(state: RetryCallState) -> float:
@@ -378,18 +398,3 @@ def _wait(state: RetryCallState) -> float:
     if isinstance(failure, VendorError) and failure.retry_after is not None:
         return failure.retry_after
     return _jitter(state)
-
-
-def _what_failed(error: Exception) -> str:
-    """The transport reports a refused connection as a time-out, so the words come from its cause."""
-    match error if isinstance(error, TimeoutError) else error.__cause__ or error:
-        case aiohttp.ServerTimeoutError() | TimeoutError():
-            return "no answer in time"
-        case aiohttp.ClientConnectorError():
-            return "the connection failed"
-        case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError():
-            return "the connection ended before the answer did"
-        case aiohttp.ClientResponseError():
-            return "the answer is not HTTP"
-        case _:
-            return type(error).__name__

@@ -22,7 +22,7 @@ from app.upstream import oauth
 APP = {"key": "sandbox-client", "secret": "sandbox-secret", "callback_url": REDIRECT_URI}
 EVENTS = {
     "event.notification.enabled": "true",
-    "event.notification.callback.url": "http://127.0.0.1:9",
+    "event.notification.callback.url": "http://127.0.0.1:2",
     "event.poller.long.poll": "false",
 }
 

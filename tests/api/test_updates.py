@@ -249,7 +249,7 @@ async def test_a_new_callback_url_gets_what_follows_and_what_the_old_one_did_not
 async def test_a_new_callback_url_brings_a_deactivated_subscription_back(
     gateway: Gateway, acme: Acme, receiver: httpx.Client, receiver_url: str
 ) -> None:
-    made = await gateway.connect(**watched("http://127.0.0.1:9"))
+    made = await gateway.connect(**watched("http://127.0.0.1:2"))
     acme.change("upload", "/Shared/one.txt", content="x")
     await poll(gateway)
     await patch(gateway, made, {"configuration": {URL: None}})

@@ -127,6 +127,67 @@ async def test_no_redirect_is_followed(client: httpx.AsyncClient, httpx_mock: HT
     assert len(httpx_mock.get_requests()) == 1
 
 
+DOWNLOAD = "https://bytes.example.com/file?key=1"
+
+
+@pytest.mark.parametrize(
+    ("location", "seen"),
+    [
+        ("/dl/1", f"{URL}/dl/1 vendor"),
+        ("https://dl.example.net/1", "https://dl.example.net/1 vendor"),
+        (DOWNLOAD, f"{DOWNLOAD} elsewhere"),
+        ("//169.254.169.254/latest", "https://169.254.169.254/latest elsewhere"),
+    ],
+)
+async def test_a_download_is_followed_without_the_token_and_elsewhere_by_another_client(
+    httpx_mock: HTTPXMock, location: str, seen: str
+) -> None:
+    httpx_mock.add_response(302, headers={"Location": location})
+    httpx_mock.add_response(content=b"bytes")
+    async with (
+        httpx.AsyncClient(headers={"X-Client": "vendor"}) as client,
+        httpx.AsyncClient(headers={"X-Client": "elsewhere"}) as elsewhere,
+    ):
+        way = Upstream(
+            client,
+            base_url=URL,
+            token=Tokens(),
+            interpret=interpret,
+            domains=["example.net"],
+            elsewhere=elsewhere,
+        )
+        response = await way.open("/content")
+        assert await response.aread() == b"bytes"
+    request = httpx_mock.get_requests()[1]
+    assert f"{request.url} {request.headers['X-Client']}" == seen
+    assert "Authorization" not in request.headers
+
+
+@pytest.mark.parametrize(
+    "location", ["http://bytes.example.com/", "http://169.254.169.254/", "file:///etc/passwd", "http://["]
+)
+async def test_a_download_that_leads_elsewhere_in_the_clear_is_not_followed(
+    client: httpx.AsyncClient, httpx_mock: HTTPXMock, location: str
+) -> None:
+    httpx_mock.add_response(302, headers={"Location": location})
+    way = Upstream(client, base_url=URL, token=Tokens(), interpret=interpret, elsewhere=client)
+    with pytest.raises(VendorUnavailable, match="redirection"):
+        await way.open("/content")
+    assert len(httpx_mock.get_requests()) == 1
+
+
+async def test_the_token_goes_to_no_host_that_only_an_answer_names(
+    client: httpx.AsyncClient, httpx_mock: HTTPXMock
+) -> None:
+    way = bound(client, Tokens(), None)
+    for url in (DOWNLOAD, "http://169.254.169.254/"):
+        with pytest.raises(VendorUnavailable, match="not one of its own"):
+            await way.call("POST", url)
+        with pytest.raises(VendorUnavailable, match="not one of its own"):
+            await way.hold(url, patience=timedelta(seconds=1))
+    assert httpx_mock.get_requests() == []
+
+
 async def test_what_the_vendor_refuses_is_not_asked_again(
     client: httpx.AsyncClient, httpx_mock: HTTPXMock
 ) -> None:

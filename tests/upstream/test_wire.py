@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
+from gateway import Gateway
 from serving import served
 from starlette.types import Receive, Scope, Send
 
@@ -68,3 +69,22 @@ async def test_an_upload_that_stands_still_is_given_up() -> None:
                            transfer_timeout=patience)  # fmt: skip
             with pytest.raises(VendorUnavailable):
                 await way.stream("POST", "/file", much, Content(much(), None))
+
+
+async def test_a_download_does_not_lead_to_an_address_that_is_not_public(gateway: Gateway) -> None:
+    async def lead_on(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"location", b"https://10.0.0.1/latest/meta-data")]
+        await send({"type": "http.response.start", "status": 302, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    runtime = gateway.runtime
+    with served(lead_on) as url:
+        way = Upstream(
+            runtime.vendors,
+            base_url=url,
+            token=token,
+            interpret=Egnyte.refusal,
+            elsewhere=runtime.elsewhere,
+        )
+        with pytest.raises(VendorUnavailable, match=r"GET 10\.0\.0\.1/.*: the address is not public"):
+            await way.open("/file")

@@ -362,7 +362,7 @@ class Box(DocumentsProvider):
         try:
             return _values(await self._json("POST", path, json=dict(values)))
         except VendorConflict:  # there are some already
-            patch = [{"op": "add", "path": f"/{key}", "value": value} for key, value in values.items()]
+            patch = [{"op": "add", "path": _pointer(key), "value": value} for key, value in values.items()]
             headers = {"Content-Type": "application/json-patch+json"}
             done = await self._upstream.call("PUT", path, content=orjson.dumps(patch), headers=headers)
             return _values(mapping(decode(done)))
@@ -401,7 +401,7 @@ class Box(DocumentsProvider):
 
     async def wait(self, cursor: str, channel: Channel | None) -> News:
         stream = changes.stream_of(self._configuration).kind
-        return await waiting.news(self._upstream, stream, cursor, channel, domains=self.native.domains)
+        return await waiting.news(self._upstream, stream, cursor, channel)
 
     async def _json(self, method: str, path: str, **call: Any) -> Mapping[str, Any]:
         return mapping(decode(await self._upstream.call(method, path, **call)))
@@ -683,6 +683,11 @@ def _metadata(template: str, scope: str | None) -> str:
     """`properties` is the one free template that every account has."""
     usual = "global" if template == "properties" else "enterprise"
     return f"/metadata/{segment(scope or usual)}/{segment(template)}"
+
+
+def _pointer(key: str) -> str:
+    """A key as RFC 6901 writes it; as it is, one with a slash would lead into another value."""
+    return "/" + key.replace("~", "~0").replace("/", "~1")
 
 
 def _envelope(parent_id: str, file_id: str | None, name: str) -> tuple[bytes, bytes, dict[str, str]]:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
-
-import httpx
 
 from app.errors import NotSupported, VendorError, VendorUnavailable
 from app.hubs.documents import Channel, Field, News
@@ -33,12 +30,10 @@ _TIMEOUT = 610  # seconds, likewise
 _NOTHING = News(changed=False, channel=None)
 
 
-async def news(
-    upstream: Upstream, stream: str, position: str, channel: Channel | None, *, domains: Sequence[str]
-) -> News:
+async def news(upstream: Upstream, stream: str, position: str, channel: Channel | None) -> News:
     """One long poll behind a position. Whatever Box says but `new_change` sends the caller to a new realtime
     server, and so does silence; what an old server refuses is asked of a new one before it counts."""
-    server = channel or await _server(upstream, stream, domains)
+    server = channel or await _server(upstream, stream)
     url = f"{server.url}{'&' if '?' in server.url else '?'}stream_position={position}"
     try:
         message = mapping(decode(await upstream.hold(url, patience=server.timeout))).get("message")
@@ -54,29 +49,17 @@ async def news(
     return News(changed=True, channel=left if left.retries > 0 else None)
 
 
-async def _server(upstream: Upstream, stream: str, domains: Sequence[str]) -> Channel:
+async def _server(upstream: Upstream, stream: str) -> Channel:
     """Raises NotSupported where the account's token would leave Box."""
     answer = mapping(decode(await upstream.call("OPTIONS", "/2.0/events", params={"stream_type": stream})))
     found = rows(answer.get("entries"))
     url = text(found[0].get("url")) if found else None
     if url is None:
         raise VendorUnavailable("the vendor's answer names no realtime server")
-    if not _is_own(upstream, url, domains):
+    if not upstream.owns(url):
         raise NotSupported("The vendor's realtime server is not on one of its own hosts")
     seconds = _number(found[0].get("retry_timeout"), _TIMEOUT)
     return Channel(url, timedelta(seconds=seconds), _number(found[0].get("max_retries"), _RETRIES))
-
-
-def _is_own(upstream: Upstream, url: str, domains: Sequence[str]) -> bool:
-    try:
-        there, home = httpx.URL(url), httpx.URL(upstream.url("/"))
-    except httpx.InvalidURL:
-        return False
-    if there.userinfo or not re.fullmatch(r"[a-z0-9.-]+", there.host):
-        return False
-    if (there.scheme, there.host, there.port) == (home.scheme, home.host, home.port):
-        return True
-    return there.scheme == "https" and f".{there.host}".endswith(tuple(f".{name}" for name in domains))
 
 
 def _number(value: Any, usual: int) -> int:
