@@ -5,19 +5,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import roles
+from app import audit, roles
+from app.audit import Action
 from app.credentials import Secrets
 from app.errors import BadRequest, Conflict, NotFound
 from app.runtime import Runtime
-from app.store import accounts, instances, tenants
+from app.store import accounts, instances, tenants, users
 from app.store.tables import FAILURE_POLICY, Account, FailurePolicy, Instance, Role
 from app.store.tenants import Caller
+from app.store.users import Wanted
 
 _SETTINGS_LIMIT = 100  # keys
+_SHOWN_AS = {"external_id": "externalId"}
+_EVERYBODY = 1_000_000
 _DEFAULTS = {FAILURE_POLICY: str(FailurePolicy.RETRY)}
 
 log = logging.getLogger(__name__)
@@ -69,6 +74,7 @@ async def create(runtime: Runtime, caller: Caller, values: Mapping[str, Any]) ->
             connection, organization_id=caller.organization_id, created_at=now, **values
         )
         made = await _found(connection, await _get(connection, caller, account_id))
+        await _record(connection, Action.ACCOUNT_CREATED, account_id, now, name=made.account.name)
     log.info("account created", extra={"account": account_id})
     return made
 
@@ -76,10 +82,12 @@ async def create(runtime: Runtime, caller: Caller, values: Mapping[str, Any]) ->
 async def change(runtime: Runtime, caller: Caller, account_id: int, values: Mapping[str, Any]) -> Found:
     """Writes values. Raises what `get` raises, and Forbidden for who does not manage the organization."""
     async with runtime.database.write() as connection:
-        await _get(connection, caller, account_id, lock=True)
+        before, now = await _get(connection, caller, account_id, lock=True), runtime.clock.now()
         roles.require(caller, Role.ORGANIZATION)
-        await accounts.change(connection, account_id, **values, updated_at=runtime.clock.now())
+        await accounts.change(connection, account_id, **values, updated_at=now)
         changed = await _found(connection, await _get(connection, caller, account_id))
+        names = [_SHOWN_AS.get(key, key) for key, value in values.items() if getattr(before, key) != value]
+        await _record(connection, Action.ACCOUNT_CHANGED, account_id, now, changed=names)
     log.info("account changed", extra={"account": account_id})
     return changed
 
@@ -99,6 +107,7 @@ async def remove(runtime: Runtime, caller: Caller, account_id: int) -> Sequence[
         found = await instances.of_account(connection, account_id)
         sealed = await instances.credentials(connection, [item.id for item in found])
         now = runtime.clock.now()
+        await _record_end(connection, caller, account_id, found, now)
         await accounts.remove(connection, account_id, now=now)
         await instances.remove_of_account(connection, account_id, now=now)
     runtime.sessions.clear()
@@ -128,9 +137,32 @@ async def change_settings(
         kept = {key: value for key, value in merged.items() if value is not None}
         if len(kept) > _SETTINGS_LIMIT:
             raise BadRequest(f"settings: an account has at most {_SETTINGS_LIMIT} of them")
-        await accounts.change(connection, account_id, settings=kept, updated_at=runtime.clock.now())
+        now = runtime.clock.now()
+        await accounts.change(connection, account_id, settings=kept, updated_at=now)
+        names = sorted(key for key in given if account.settings.get(key) != kept.get(key))
+        await _record(connection, Action.ACCOUNT_SETTINGS, account_id, now, changed=names)
     log.info("account settings changed", extra={"account": account_id})
     return _DEFAULTS | kept
+
+
+async def _record(
+    connection: AsyncConnection, action: Action, account_id: int, now: datetime, **details: Any
+) -> None:
+    await audit.record(connection, action, f"account {account_id}", at=now, account_id=account_id, **details)
+
+
+async def _record_end(
+    connection: AsyncConnection, caller: Caller, account_id: int, found: Sequence[Instance], now: datetime
+) -> None:
+    """What ends with an account is found by its own name, too."""
+    owned = Wanted(caller.organization_id, account_id)
+    members = await users.find(connection, owned, after_id=0, offset=0, limit=_EVERYBODY)
+    for action, ended in (
+        (Action.USER_DELETED, [(f"user {item.id}", {"emailAddress": item.email}) for item in members]),
+        (Action.INSTANCE_DELETED, [(f"instance {item.id}", {"name": item.name}) for item in found]),
+        (Action.ACCOUNT_DELETED, [(f"account {account_id}", {})]),
+    ):
+        await audit.record_each(connection, action, ended, at=now, account_id=account_id)
 
 
 def _check_policy(given: Mapping[str, str | None]) -> None:
@@ -142,10 +174,10 @@ def _check_policy(given: Mapping[str, str | None]) -> None:
 async def _get(
     connection: AsyncConnection, caller: Caller, account_id: int, *, lock: bool = False
 ) -> Account:
+    roles.check_account(caller, account_id)  # before a look-up: it tells nobody which others there are
     found = await accounts.by_id(connection, account_id, caller.organization_id, lock=lock)
     if found is None:
         raise NotFound(f"No account with the id {account_id} found")
-    roles.check_account(caller, account_id)
     return found
 
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, unquote_plus, urlencode, urlsplit, urlunsplit
 
+from app import acting, audit
+from app.audit import Action
 from app.configuration import LONGEST_URL
 from app.errors import BadRequest, Unauthorized
 from app.registry import Provider
@@ -105,6 +107,9 @@ async def _new_state(runtime: Runtime, wish: Wish) -> str:
     async with runtime.database.write() as connection:
         await oauth_states.forget_ended(connection, limit=_FORGOTTEN, now=now)
         await oauth_states.keep(connection, row)
+        if wish.trusted or runtime.noted.consents.admits((acting.actor().address, target.netloc)):
+            subject, host = f"element {wish.provider.key}", target.hostname
+            await audit.record(connection, Action.CONSENT_ASKED, subject, at=now, host=host)
     log.info("consent asked for", extra={"element": wish.provider.key, "host": target.netloc})
     return state
 

@@ -12,7 +12,7 @@ import orjson
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import configuration, event_settings, instances
+from app import callbacks, configuration, event_settings, instances
 from app.configuration import REFRESH_TOKEN
 from app.credentials import app_of
 from app.errors import BadRequest, GatewayError, NotFound
@@ -123,6 +123,7 @@ async def _create(runtime: Runtime, caller: Caller, body: ExportedInstance) -> L
     else:
         runtime.wakeups.pollers.set()
         log.info("instance imported", extra={"instance": instance.id, "element": provider.key})
+        notes += await _of_callback(runtime, draft.wanted)
         line = Line(body.label, Outcome.CREATED, instance.id, notes=[*draft.notes, *notes])
     return await _with_consent(runtime, caller, line)
 
@@ -180,6 +181,15 @@ async def _store(
         kept=kept,
     )
     return instance, notes
+
+
+async def _of_callback(runtime: Runtime, wanted: EventSettings) -> list[str]:
+    """What the operator should know of a callback that cannot be called here as it is."""
+    try:
+        await callbacks.check(runtime, wanted.callback_url)
+    except BadRequest as error:
+        return [f"{error.message}; until then its notifications are queued"]
+    return []
 
 
 def _draft(runtime: Runtime, provider: Provider, body: ExportedInstance) -> _Draft:

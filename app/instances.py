@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import configuration, documents, event_settings, watching
+from app import audit, callbacks, codes, configuration, documents, event_settings, watching
+from app.audit import Action
 from app.configuration import REFRESH_INTERVAL, REFRESH_TIME, REFRESH_TOKEN
 from app.credentials import Secrets, app_of, token_values
 from app.errors import GatewayError, NotFound
@@ -19,7 +21,7 @@ from app.event_settings import EventSettings
 from app.hubs.documents import NEWEST
 from app.registry import Provider
 from app.runtime import Runtime
-from app.store import accounts, instances, pollers, vendor_webhooks
+from app.store import accounts, instances, outages, pollers, vendor_webhooks
 from app.store.instances import Wanted
 from app.store.tables import ExternalAuthentication, Instance, Poller, User, VendorWebhook
 from app.store.tenants import Caller
@@ -33,6 +35,9 @@ _REVOCATION = timedelta(seconds=5)
 
 _REVOCATIONS = 16  # at the same time
 
+_STORED_WITHIN = timedelta(seconds=30)
+"""How long a client waits for a database that is away, when his code has been used up already."""
+
 log = logging.getLogger(__name__)
 
 
@@ -41,8 +46,8 @@ class Order:
     """What `POST /instances` asks for; configuration values are text already."""
 
     provider: Provider
-    provider_data: Mapping[str, Any]
-    configuration: Mapping[str, str | None]
+    provider_data: Mapping[str, Any] = field(repr=False)
+    configuration: Mapping[str, str | None] = field(repr=False)
     tags: Sequence[str]
     name: str
     external: ExternalAuthentication = ExternalAuthentication.NONE
@@ -65,7 +70,7 @@ class Kept:
     """What an instance brings along from another service; without an id or a token it gets new ones."""
 
     id: int | None
-    token: str | None
+    token: str | None = field(repr=False)
     created_at: datetime
     valid: bool
     disabled: bool
@@ -76,23 +81,51 @@ async def provision(runtime: Runtime, caller: Caller, order: Order) -> Connected
     then writes everything in one transaction.
 
     Raises BadRequest (what is missing or malformed), VendorRefused (with the vendor's words),
-    VendorThrottled or VendorUnavailable; nothing is left behind then.
+    VendorThrottled or VendorUnavailable; nothing is left behind then, and the same order works once more
+    although its code is used up.
     """
     values = without_covered_app(runtime, order.provider, order.configuration)
     order = replace(order, configuration=values)
     if order.external is ExternalAuthentication.INITIAL:
         return await _adopt_grant(runtime, caller, order)
     wanted = check(runtime, order)
-    tokens = await exchange(runtime, order.provider, order.configuration, order.provider_data)
+    await callbacks.check(runtime, wanted.callback_url)
+    trade = partial(exchange, runtime, order.provider, order.configuration, order.provider_data)
+    async with runtime.codes.traded(_same(runtime, caller, order), trade) as tokens:
+        instance = await _connect(runtime, caller, order, wanted, tokens)
+    return await _announced(runtime, instance)
+
+
+async def _connect(
+    runtime: Runtime, caller: Caller, order: Order, wanted: EventSettings, tokens: Tokens
+) -> Instance:
     cursor = (
         await end_of_stream(runtime, order.provider, order.configuration, tokens) if wanted.enabled else None
     )
-    now = runtime.clock.now()
-    async with runtime.database.write() as connection:
-        instance = await store(
-            connection, runtime, caller, order, wanted, token_values(tokens), cursor=cursor, now=now
-        )
-    return await _announced(runtime, instance)
+    now, token = runtime.clock.now(), new_token()
+
+    async def stored() -> Instance:
+        """Its code is used up: it is stored after an outage as well, and never twice."""
+        async with runtime.database.write() as connection:
+            before = await instances.by_token_hash(connection, digest(token))
+            given = token_values(tokens)
+            return before or await store(
+                connection, runtime, caller, order, wanted, given, cursor=cursor, now=now, token=token
+            )
+
+    return await outages.repeat(stored, patience=_STORED_WITHIN)
+
+
+def _same(runtime: Runtime, caller: Caller, order: Order) -> str:
+    """What an order has in common with its repetition: whose it is, and what makes its code good."""
+    keys = (
+        "oauth.api.key",
+        "oauth.api.secret",
+        "oauth.callback.url",
+        *runtime.registry.place(order.provider),
+    )
+    values = [order.configuration.get(key) for key in keys]
+    return codes.key(caller.account_id, order.provider.key, str(order.provider_data["code"]), *values)
 
 
 def without_covered_app(
@@ -113,6 +146,7 @@ async def _adopt_grant(runtime: Runtime, caller: Caller, order: Order) -> Connec
     """An account that somebody else has the grant of. It is stored before the vendor is asked anything:
     its refresh token may work only once, and must not be lost with an error."""
     wanted, now = check(runtime, order), runtime.clock.now()
+    await callbacks.check(runtime, wanted.callback_url)
     async with runtime.database.write() as connection:
         instance = await store(connection, runtime, caller, order, wanted, {}, cursor=None, now=now)
     if wanted.enabled:
@@ -223,6 +257,12 @@ async def find(
     return await _connected(runtime, found)
 
 
+async def record_reading(runtime: Runtime, shown: Sequence[Connected]) -> None:
+    """Says in the audit who is about to be shown the Element tokens of these."""
+    now = runtime.clock.now()
+    await audit.record_reading(runtime.database, runtime.noted, [item.instance for item in shown], at=now)
+
+
 async def count(runtime: Runtime, wanted: Wanted) -> dict[str, int]:
     """How many of the wanted instances there are, by element key."""
     async with runtime.database.read() as connection:
@@ -232,8 +272,17 @@ async def count(runtime: Runtime, wanted: Wanted) -> dict[str, int]:
 async def delete(runtime: Runtime, account_id: int, instance_id: int) -> None:
     """Ends an instance; what it has reported is still delivered. Raises NotFound as `get` does."""
     found = await get(runtime, account_id, instance_id)
+    now = runtime.clock.now()
     async with runtime.database.write() as connection:
-        await instances.remove(connection, instance_id, now=runtime.clock.now())
+        if await instances.remove(connection, instance_id, now=now):
+            await audit.record(
+                connection,
+                Action.INSTANCE_DELETED,
+                f"instance {instance_id}",
+                at=now,
+                account_id=account_id,
+                name=found.instance.name,
+            )
     runtime.sessions.clear()
     log.info("instance deleted", extra={"instance": instance_id})
     await revoke(runtime, [(found.instance, found.secrets)])
@@ -276,13 +325,14 @@ async def store(
     cursor: str | None,
     now: datetime,
     kept: Kept | None = None,
+    token: str | None = None,
 ) -> Instance:
-    """Writes an instance, its sealed secrets, and what watches it. Raises NotFound for an account that was
-    deleted meanwhile."""
+    """Writes an instance, its sealed secrets, and what watches it; `token` is its Element token, if it has
+    one yet. Raises NotFound for an account that was deleted meanwhile."""
     if not await accounts.hold(connection, caller.account_id):
         raise NotFound(f"No account with the id {caller.account_id} found")
     plain, secret = split(order.configuration)
-    secrets = Secrets(token=(kept and kept.token) or new_token(), values=secret | dict(tokens))
+    secrets = Secrets(token=(kept and kept.token) or token or new_token(), values=secret | dict(tokens))
     values: dict[str, Any] = {
         "account_id": caller.account_id,
         "user_id": caller.user_id,
@@ -305,6 +355,15 @@ async def store(
     )
     instance = Instance(id=instance_id, **values)
     await watching.watch(connection, runtime, instance, wanted, cursor=cursor, now=now)
+    await audit.record(
+        connection,
+        Action.INSTANCE_IMPORTED if kept else Action.INSTANCE_CREATED,
+        f"instance {instance_id}",
+        at=now,
+        account_id=caller.account_id,
+        name=instance.name,
+        element=instance.element_key,
+    )
     return instance
 
 

@@ -7,7 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from app import documents
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app import audit, documents
+from app.audit import Action
 from app.errors import BadRequest, NotFound, VendorForbidden
 from app.hubs.documents import DocumentsProvider, Power
 from app.hubs.entries import Download, Entry, Kind, Link, Target
@@ -62,6 +65,8 @@ async def share(
             if known is not None:
                 await links.remove(connection, instance.id, entry.id)
             known = await links.keep(connection, made, now=now)  # somebody else may have made one meanwhile
+            if known.id == made.id:
+                await _record(connection, Action.LINK_CREATED, instance, entry, now)
     token = runtime.sealer.open(known.sealed, _row_name(known.id)).decode()
     return Shared(token, known.expires_at, vendor)
 
@@ -70,7 +75,8 @@ async def revoke(runtime: Runtime, instance: Instance, hub: DocumentsProvider, f
     """Ends the gateway's link and the vendor's."""
     entry = await hub.entry(file)
     async with runtime.database.write() as connection:
-        await links.remove(connection, instance.id, entry.id)
+        if await links.remove(connection, instance.id, entry.id):
+            await _record(connection, Action.LINK_DELETED, instance, entry, runtime.clock.now())
     if Power.LINKS in hub.powers:
         await hub.unlink(entry)
 
@@ -106,6 +112,19 @@ def _new(runtime: Runtime, instance: Instance, entry: Entry, expires_at: datetim
         sealed=runtime.sealer.seal(token.encode(), _row_name(link_id)),
         expires_at=expires_at.astimezone(UTC),
         created_at=now,
+    )
+
+
+async def _record(
+    connection: AsyncConnection, action: Action, instance: Instance, entry: Entry, now: datetime
+) -> None:
+    await audit.record(
+        connection,
+        action,
+        f"instance {instance.id}",
+        at=now,
+        account_id=instance.account_id,
+        object=entry.id,
     )
 
 

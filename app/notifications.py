@@ -12,7 +12,8 @@ from itertools import accumulate, islice
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import ceql, configuration, event_settings, subscribing
+from app import audit, callbacks, ceql, configuration, event_settings, subscribing
+from app.audit import Action
 from app.ceql import Comparison, Condition
 from app.errors import BadRequest, Conflict, NotFound
 from app.ids import LARGEST_ID, SLACK, first_id_at, new_id
@@ -20,7 +21,15 @@ from app.runtime import Runtime
 from app.store import async_requests as requests
 from app.store import instances, notifications, wakeups
 from app.store.notifications import Subscribed
-from app.store.tables import Callback, Delivery, DeliveryStatus, Instance, Notification
+from app.store.tables import (
+    NO_CALLBACK,
+    Callback,
+    Delivery,
+    DeliveryStatus,
+    Instance,
+    Notification,
+    Subscription,
+)
 from app.wire import async_requests, dates
 from app.wire import notifications as wire
 
@@ -95,8 +104,13 @@ async def acknowledge(runtime: Runtime, account_id: int, notification_id: int) -
     """Its owner has it: what is not delivered of it is sent no more. Raises NotFound as `get` does."""
     await get(runtime, account_id, notification_id)
     async with runtime.database.write() as connection:
-        await notifications.acknowledge(connection, notification_id, now=runtime.clock.now())
+        now = runtime.clock.now()
+        await notifications.acknowledge(connection, notification_id, now=now)
         await wakeups.notify(connection, Callback)
+        subject = f"notification {notification_id}"
+        await audit.record(
+            connection, Action.NOTIFICATION_ACKNOWLEDGED, subject, at=now, account_id=account_id
+        )
     runtime.wakeups.callbacks.set()
     return await get(runtime, account_id, notification_id)
 
@@ -138,6 +152,7 @@ async def subscribe(
         raise BadRequest("config.url: is required")
     _refuse_stars(checked, signature_key)
     key = event_settings.signature_key(signature_key, name="config.signatureKey")
+    await callbacks.check(runtime, checked, name="config.url")
     async with runtime.database.write() as connection:
         instance = await _instance(connection, account_id, topic)
         subscription_id = await subscribing.subscribe(connection, runtime, instance, checked, key)
@@ -148,12 +163,21 @@ async def subscribe(
 async def unsubscribe(runtime: Runtime, account_id: int, subscription_id: int) -> None:
     """Deletes a subscription with what it has not delivered; what it has delivered stays in the log. Raises
     NotFound as `subscription` does, and Conflict while an async request answers to it."""
-    await subscription(runtime, account_id, subscription_id)
+    found = await subscription(runtime, account_id, subscription_id)
     awaited = Conflict(f"The subscription {subscription_id} is told of an async request")
     async with runtime.database.write() as connection:
-        await notifications.end(connection, subscription_id, now=runtime.clock.now())
+        now = runtime.clock.now()
+        await notifications.end(connection, subscription_id, now=now)
         if await requests.is_awaited(connection, subscription_id):
             raise awaited
+        await audit.record(
+            connection,
+            Action.SUBSCRIPTION_DELETED,
+            f"subscription {subscription_id}",
+            at=now,
+            account_id=account_id,
+            instance=found.subscription.instance_id,
+        )
     dropped = BATCH
     while dropped == BATCH:
         async with runtime.database.write() as connection:
@@ -203,15 +227,31 @@ async def redeliver(runtime: Runtime, account_id: int, condition: Condition) -> 
     async for part, *_ in _parts(runtime, account_id, condition, Place()):
         if not part:
             continue
+        to, chosen = part[0].subscribed.subscription, [item.delivery for item in part]
         async with runtime.database.write() as connection:
-            subscription_id = part[0].subscribed.subscription.id
-            chosen = [item.delivery for item in part]
-            now = runtime.clock.now()
-            sent += await notifications.redeliver(connection, subscription_id, chosen, now=now)
+            sent += await _redeliver(connection, runtime, to, chosen)
             await wakeups.notify(connection, Callback)
         runtime.wakeups.callbacks.set()
     await _activate(runtime, account_id, condition)
     log.info("deliveries sent again", extra={"account": account_id, "deliveries": sent})
+    return sent
+
+
+async def _redeliver(
+    connection: AsyncConnection, runtime: Runtime, to: Subscription, chosen: Sequence[Delivery]
+) -> int:
+    now = runtime.clock.now()
+    sent = await notifications.redeliver(connection, to.id, chosen, now=now)
+    if sent or (not to.active and to.inactive_reason != NO_CALLBACK):
+        await audit.record(
+            connection,
+            Action.SUBSCRIPTION_REDELIVERED,
+            f"subscription {to.id}",
+            at=now,
+            account_id=to.account_id,
+            instance=to.instance_id,
+            deliveries=sent,
+        )
     return sent
 
 
@@ -222,8 +262,7 @@ async def _activate(runtime: Runtime, account_id: int, condition: Condition) -> 
     for to in found:
         if condition(_row(to) | {"status": str(DeliveryStatus.QUEUED)}):
             async with runtime.database.write() as connection:
-                now = runtime.clock.now()
-                await notifications.redeliver(connection, to.subscription.id, [], now=now)
+                await _redeliver(connection, runtime, to.subscription, [])
 
 
 async def _parts(

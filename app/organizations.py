@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from app import roles
-from app.errors import Forbidden
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from app import audit, roles
+from app.audit import Action
+from app.errors import Forbidden, NotFound
 from app.runtime import Runtime
 from app.store import tenants
+from app.store.engine import Database
 from app.store.tables import Organization, Role, SecretKind
 from app.store.tenants import Caller
 from app.tenants import digest
@@ -26,19 +30,42 @@ async def new_secret(runtime: Runtime, caller: Caller, *, overlap: timedelta) ->
     """A secret in the place of all that the organization has; those work for `overlap` more. Raises
     Forbidden for who is not its administrator."""
     roles.require(caller, Role.ORGANIZATION)
-    made, now = secrets.token_hex(16), runtime.clock.now()
     async with runtime.database.write() as connection:
-        await tenants.lock_organization(connection, caller.organization_id)
-        await tenants.end_organization_secrets(connection, caller.organization_id, at=now + overlap, now=now)
-        await tenants.insert_secret(
-            connection,
-            kind=SecretKind.ORGANIZATION,
-            organization_id=caller.organization_id,
-            hash=digest(made),
-            created_at=now,
-        )
+        made = await _new_secret(connection, caller.organization_id, overlap, runtime.clock.now())
     runtime.sessions.clear()
     log.info("organization secret changed", extra={"organization": caller.organization_id})
+    return made
+
+
+async def set_secret(database: Database, organization_id: int, *, overlap: timedelta, now: datetime) -> str:
+    """What the operator does for an organization. Raises NotFound."""
+    async with database.write() as connection:
+        if not await tenants.exists(connection, organization_id):
+            raise NotFound(f"No organization with the id {organization_id} found")
+        return await _new_secret(connection, organization_id, overlap, now)
+
+
+async def _new_secret(
+    connection: AsyncConnection, organization_id: int, overlap: timedelta, now: datetime
+) -> str:
+    made = secrets.token_hex(16)
+    await tenants.lock_organization(connection, organization_id)
+    await tenants.end_organization_secrets(connection, organization_id, at=now + overlap, now=now)
+    await tenants.insert_secret(
+        connection,
+        kind=SecretKind.ORGANIZATION,
+        organization_id=organization_id,
+        hash=digest(made),
+        created_at=now,
+    )
+    await audit.record(
+        connection,
+        Action.ORGANIZATION_SECRET,
+        f"organization {organization_id}",
+        at=now,
+        organization_id=organization_id,
+        overlapSeconds=int(overlap.total_seconds()),
+    )
     return made
 
 

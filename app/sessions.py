@@ -9,15 +9,16 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from app.store.tables import Instance
 from app.wire.authorization import Authorization
 
 _LIMIT = 10_000  # callers
 
+FoundT = TypeVar("FoundT")
 
-class Sessions:
+
+class Sessions(Generic[FoundT]):
     """Remembers whom an Authorization header stood for, for `lifetime`; only hashes of secrets are kept.
 
     A change made in this process is seen at once (`clear`), one made in another after `lifetime`.
@@ -25,16 +26,16 @@ class Sessions:
 
     def __init__(self, lifetime: timedelta = timedelta(seconds=1)) -> None:
         self._lifetime = lifetime.total_seconds()
-        self._known: OrderedDict[bytes, tuple[asyncio.Task[Instance], float]] = OrderedDict()
+        self._known: OrderedDict[bytes, tuple[asyncio.Task[FoundT], float]] = OrderedDict()
 
-    async def instance(
+    async def find(
         self,
         authorization: Authorization,
-        find: Callable[[Authorization], Coroutine[Any, Any, Instance]],
+        find: Callable[[Authorization], Coroutine[Any, Any, FoundT]],
         *,
         way: str,
-    ) -> Instance:
-        """The instance of a header, found by `find` unless that was just done or is being done. Raises what
+    ) -> FoundT:
+        """What a header stands for, found by `find` unless that was just done or is being done. Raises what
         `find` raises. What proves enough in one `way` does not in another: they are remembered apart."""
         key, now = _key(way, authorization), time.monotonic()
         known = self._known.get(key)

@@ -9,23 +9,23 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import configuration, documents, event_settings, instances, watching
+from app import audit, callbacks, configuration, documents, event_settings, instances, watching
+from app.audit import Action
 from app.configuration import MANAGED
 from app.credentials import Secrets
-from app.errors import BadRequest, Conflict, NotFound, VendorError
+from app.errors import BadRequest, Conflict, DatabaseUnavailable, LostRace, NotFound, VendorError
 from app.event_settings import EventSettings
 from app.instances import Connected
 from app.runtime import Runtime
 from app.store import instances as rows
 from app.store import pollers, vendor_webhooks, wakeups
-from app.store.engine import is_lost_race
 from app.store.tables import ExternalAuthentication, Instance, VendorWebhook
 from app.upstream.oauth import Tokens
 
 _LOOK_AGAIN = 0.1  # seconds, while somebody else changes the same instance or refreshes its tokens
+_SHOWN_AS = {"name": "name", "tags": "tags", "external_authentication": "externalAuthentication"}
 _PATIENCE = 10  # seconds beyond the lease of a refresh
 
 log = logging.getLogger(__name__)
@@ -37,8 +37,8 @@ class Update:
 
     name: str | None = None
     tags: Sequence[str] | None = None
-    configuration: Mapping[str, str | None] | None = None
-    provider_data: Mapping[str, Any] = field(default_factory=dict)
+    configuration: Mapping[str, str | None] | None = field(default=None, repr=False)
+    provider_data: Mapping[str, Any] = field(default_factory=dict, repr=False)
     element: str | None = None
     external: ExternalAuthentication | None = None
 
@@ -56,7 +56,7 @@ class _Plan:
     """What an update makes of an instance as it was found. What is wanted of its events is None where older
     versions have stored what nobody can read: it then goes on as it did, or ends."""
 
-    values: Mapping[str, str | None]
+    values: Mapping[str, str | None] = field(repr=False)
     wanted: EventSettings | None
     wanted_before: EventSettings | None
     names_notifications: bool
@@ -92,20 +92,25 @@ async def _update(runtime: Runtime, account_id: int, instance_id: int, wish: Upd
     """The vendor is asked outside of the transaction and at most once: a code works only once."""
     tokens: Tokens | None = None
     cursor: str | None = None
+    checked: str | None = None
     for _ in range(int((runtime.credentials.lease.total_seconds() + _PATIENCE) / _LOOK_AGAIN)):
-        found = await instances.get(runtime, account_id, instance_id)
-        plan = _plan(runtime, found, wish)
-        if tokens is None and wish.has_code:
-            tokens = await instances.exchange(runtime, found.provider, plan.values, wish.provider_data)
-        if cursor is None and plan.needs_cursor(found):
-            cursor = await _end_of_stream(runtime, found, plan, tokens)
         try:
+            found = await instances.get(runtime, account_id, instance_id)
+            plan = _plan(runtime, found, wish)
+            if (url := _new_callback_url(found, plan)) != checked:
+                await callbacks.check(runtime, url)
+                checked = url
+            if tokens is None and wish.has_code:
+                tokens = await instances.exchange(runtime, found.provider, plan.values, wish.provider_data)
+            if cursor is None and plan.needs_cursor(found):
+                cursor = await _end_of_stream(runtime, found, plan, tokens)
             return await _write(runtime, found, wish, plan, tokens, cursor)
         except _Overtaken:
             await asyncio.sleep(_LOOK_AGAIN)
-        except DBAPIError as error:
-            if not is_lost_race(error):
+        except DatabaseUnavailable as error:
+            if tokens is None and not isinstance(error, LostRace):
                 raise
+            await asyncio.sleep(_LOOK_AGAIN)  # a code is used up then, and what it brought is not given up
     raise Conflict("The instance is being changed by others all the time; try again")
 
 
@@ -127,6 +132,8 @@ async def enable(runtime: Runtime, account_id: int, instance_id: int, *, enabled
             await pollers.suspend(connection, instance_id)
         if await vendor_webhooks.make_due(connection, instance_id, now=now):
             await wakeups.notify(connection, VendorWebhook)
+        action = Action.INSTANCE_ENABLED if enabled else Action.INSTANCE_DISABLED
+        await _record(connection, action, instance, now)
     runtime.sessions.clear()
     runtime.wakeups.pollers.set()
     runtime.wakeups.vendor_webhooks.set()
@@ -157,6 +164,14 @@ def _plan(runtime: Runtime, found: Connected, wish: Update) -> _Plan:
         moved=moved,
         other_stream=found.provider.stream(before) != found.provider.stream(values),
     )
+
+
+def _new_callback_url(found: Connected, plan: _Plan) -> str | None:
+    """None for one that is stored already: a change of something else does not fail by it."""
+    before = found.instance.configuration.get(event_settings.CALLBACK_URL)
+    if plan.wanted is None or plan.values.get(event_settings.CALLBACK_URL) == before:
+        return None
+    return plan.wanted.callback_url
 
 
 def _wanted(
@@ -244,6 +259,8 @@ async def _write(
         if secrets != found.secrets:
             await _save(connection, runtime, found.instance.id, secrets, now)
         await _watch(connection, runtime, found, changed, plan, cursor, now)
+        action = Action.INSTANCE_AUTHENTICATED if plan.new_grant else Action.INSTANCE_CHANGED
+        await _record(connection, action, found.instance, now, changed=_names(found, changed, plan))
 
 
 async def _watch(
@@ -286,6 +303,22 @@ async def _save(
         connection, instance_id, version=secrets.version, sealed=sealed, free_at=now
     ):
         raise _Overtaken
+
+
+async def _record(
+    connection: AsyncConnection, action: Action, instance: Instance, now: datetime, **details: Any
+) -> None:
+    subject = f"instance {instance.id}"
+    await audit.record(connection, action, subject, at=now, account_id=instance.account_id, **details)
+
+
+def _names(found: Connected, changed: Mapping[str, Any], plan: _Plan) -> list[str]:
+    """What an update changes, without a value; the tokens that come with a new grant are not named."""
+    before, after = found.instance.configuration | dict(found.secrets.values), plan.values
+    keys = {key for key in before.keys() | after.keys() - MANAGED if before.get(key) != after.get(key)}
+    named = {key: shown for key, shown in _SHOWN_AS.items() if key in changed}
+    own = [shown for key, shown in named.items() if getattr(found.instance, key) != changed[key]]
+    return [*own, *sorted(f"configuration.{key}" for key in keys - MANAGED)]
 
 
 def _changed(wish: Update, plain: Mapping[str, str | None], plan: _Plan, now: datetime) -> dict[str, Any]:

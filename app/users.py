@@ -9,7 +9,8 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import passwords, roles
+from app import audit, passwords, roles
+from app.audit import Action
 from app.errors import BadRequest, Conflict, Forbidden, NotFound
 from app.ids import LARGEST_ID
 from app.runtime import Runtime
@@ -20,6 +21,13 @@ from app.store.tenants import Caller
 from app.store.users import Wanted
 from app.tenants import digest, new_token
 
+_SHOWN_AS = {
+    "email": "emailAddress",
+    "first_name": "firstName",
+    "last_name": "lastName",
+    "role": "roles",
+    "active": "active",
+}
 PASSWORD_LENGTHS = (8, 1000)  # characters
 
 log = logging.getLogger(__name__)
@@ -73,7 +81,8 @@ async def count(runtime: Runtime, wanted: Wanted) -> int:
 
 async def get(runtime: Runtime, caller: Caller, name: str) -> User:
     """The user with this id or address; `me` is the caller. Raises NotFound for one who does not exist, was
-    deleted or is another organization's, and Forbidden for one whom the caller may not see."""
+    deleted or is in another account than those that the caller manages, and Forbidden for anybody but
+    himself where the caller manages none: neither tells whether there is such a user."""
     async with runtime.database.read() as connection:
         return await _get(connection, caller, name)
 
@@ -91,15 +100,17 @@ async def create(runtime: Runtime, caller: Caller, account_id: int, wish: Wish) 
     secret, now = new_token(), runtime.clock.now()
     async with runtime.database.write() as connection:
         await tenants.lock_organization(connection, caller.organization_id)
+        roles.check_account(caller, account_id)
         if await accounts.by_id(connection, account_id, caller.organization_id, lock=True) is None:
             raise NotFound(f"No account with the id {account_id} found")
-        roles.check_account(caller, account_id)
         await _check_email(connection, caller, wish.email or "")
         owner = {"organization_id": caller.organization_id, "account_id": account_id}
         values = {"role": role} | wish.values(password_hash)
         user_id = await users.insert_user(connection, created_at=now, **owner, **values)
         await _insert_secret(connection, caller.organization_id, user_id, secret, now)
         made = await _get(connection, caller, str(user_id))
+        shown = {"emailAddress": made.email, "roles": [made.role], "password": password_hash is not None}
+        await _record(connection, Action.USER_CREATED, made, now, **shown)
     log.info("user created", extra={"user": user_id})
     return made, secret
 
@@ -125,6 +136,7 @@ async def change(runtime: Runtime, caller: Caller, name: str, wish: Wish) -> Use
         if password_hash or wish.active is False:
             await tenants.end_logins(connection, user.id)
         changed = await _get(connection, caller, str(user.id))
+        await _record_change(connection, user, changed, now)
     runtime.sessions.clear()
     log.info("user changed", extra={"user": user.id})
     return changed
@@ -138,7 +150,9 @@ async def remove(runtime: Runtime, caller: Caller, name: str) -> None:
         user = await _get(connection, caller, name)
         roles.check_manages(caller, user)
         await _check_administrator(connection, user, Wish(active=False))
-        await users.remove(connection, user.id, now=runtime.clock.now())
+        now = runtime.clock.now()
+        await users.remove(connection, user.id, now=now)
+        await _record(connection, Action.USER_DELETED, user, now, emailAddress=user.email)
     runtime.sessions.clear()
     log.info("user deleted", extra={"user": user.id})
 
@@ -146,14 +160,12 @@ async def remove(runtime: Runtime, caller: Caller, name: str) -> None:
 async def new_secret(runtime: Runtime, caller: Caller, name: str, *, overlap: timedelta) -> str:
     """A secret in the place of all that the user has; those work for `overlap` more. His logins stay.
     Raises what `get` raises, and Forbidden for one whom the caller neither is nor manages."""
-    secret, now = new_token(), runtime.clock.now()
     async with runtime.database.write() as connection:
         await tenants.lock_organization(connection, caller.organization_id)
         user = await _get(connection, caller, name)
         if user.id != caller.user_id:
             roles.check_manages(caller, user)
-        await tenants.end_user_secrets(connection, user.id, at=now + overlap, now=now)
-        await _insert_secret(connection, user.organization_id, user.id, secret, now)
+        secret = await _new_secret(connection, user, overlap, runtime.clock.now())
     runtime.sessions.clear()
     log.info("user secret changed", extra={"user": user.id})
     return secret
@@ -169,15 +181,40 @@ async def set_password(
         raise BadRequest(f"the password must have {shortest} to {longest} characters")
     password_hash = await passwords.hashed(password)
     async with database.write() as connection:
-        found = await users.anywhere(connection, email.strip().lower())
-        found = [user for user in found if organization_id in {None, user.organization_id}]
-        if not found:
-            raise NotFound(f"No user with the address '{email}' found")
-        if len(found) > 1:
-            known = ", ".join(str(user.organization_id) for user in found)
-            raise Conflict(f"'{email}' is a user of the organizations {known}: name one of them")
-        await users.change(connection, found[0].id, password_hash=password_hash, updated_at=now)
-        await tenants.end_logins(connection, found[0].id)
+        user = await _anywhere(connection, email, organization_id)
+        await users.change(connection, user.id, password_hash=password_hash, updated_at=now)
+        await tenants.end_logins(connection, user.id)
+        await _record(connection, Action.USER_PASSWORD, user, now)
+
+
+async def set_secret(
+    database: Database, email: str, *, organization_id: int | None, overlap: timedelta, now: datetime
+) -> str:
+    """What the operator does for a user who has lost his secret, or whose secret somebody else has. Raises
+    NotFound, and Conflict when several organizations have a user with this address."""
+    async with database.write() as connection:
+        user = await _anywhere(connection, email, organization_id)
+        await tenants.lock_organization(connection, user.organization_id)
+        return await _new_secret(connection, user, overlap, now)
+
+
+async def _anywhere(connection: AsyncConnection, email: str, organization_id: int | None) -> User:
+    found = await users.anywhere(connection, email.strip().lower())
+    found = [user for user in found if organization_id in {None, user.organization_id}]
+    if not found:
+        raise NotFound(f"No user with the address '{email}' found")
+    if len(found) > 1:
+        known = ", ".join(str(user.organization_id) for user in found)
+        raise Conflict(f"'{email}' is a user of the organizations {known}: name one of them")
+    return found[0]
+
+
+async def _new_secret(connection: AsyncConnection, user: User, overlap: timedelta, now: datetime) -> str:
+    secret = new_token()
+    await tenants.end_user_secrets(connection, user.id, at=now + overlap, now=now)
+    await _insert_secret(connection, user.organization_id, user.id, secret, now)
+    await _record(connection, Action.USER_SECRET, user, now, overlapSeconds=int(overlap.total_seconds()))
+    return secret
 
 
 async def _get(connection: AsyncConnection, caller: Caller, name: str) -> User:
@@ -187,9 +224,11 @@ async def _get(connection: AsyncConnection, caller: Caller, name: str) -> User:
         found = await users.by_id(connection, min(int(name), LARGEST_ID), caller.organization_id)
     else:
         found = await users.by_email(connection, name.lower(), caller.organization_id)
-    if found is None:
+    if found is not None and found.id == caller.user_id:
+        return found
+    roles.require(caller, Role.ACCOUNT)
+    if found is None or not roles.sees(caller, found):
         raise NotFound(f"No user with the id or address '{name}' found")
-    roles.check_sees(caller, found)
     return found
 
 
@@ -215,6 +254,21 @@ async def _check_administrator(connection: AsyncConnection, user: User, wish: Wi
 async def _check_email(connection: AsyncConnection, caller: Caller, email: str) -> None:
     if await users.by_email(connection, email, caller.organization_id):
         raise Conflict(f"emailAddress: there is a user with the address '{email}' already")
+
+
+async def _record(
+    connection: AsyncConnection, action: Action, user: User, now: datetime, **details: Any
+) -> None:
+    await audit.record(connection, action, f"user {user.id}", at=now, account_id=user.account_id, **details)
+
+
+async def _record_change(connection: AsyncConnection, before: User, after: User, now: datetime) -> None:
+    """A new password is a thing of its own."""
+    names = [shown for key, shown in _SHOWN_AS.items() if getattr(before, key) != getattr(after, key)]
+    if before.password_hash != after.password_hash:
+        await _record(connection, Action.USER_PASSWORD, after, now)
+    if names or before.password_hash == after.password_hash:
+        await _record(connection, Action.USER_CHANGED, after, now, changed=names)
 
 
 async def _insert_secret(

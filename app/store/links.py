@@ -41,10 +41,10 @@ async def keep(connection: AsyncConnection, link: FileLink, *, now: datetime) ->
     return await of_file(connection, link.instance_id, link.object_id, now=now) or link
 
 
-async def remove(connection: AsyncConnection, instance_id: int, object_id: str) -> None:
-    await connection.execute(
-        delete(_links).where(_links.c.instance_id == instance_id, _links.c.object_id == object_id)
-    )
+async def remove(connection: AsyncConnection, instance_id: int, object_id: str) -> bool:
+    """Ends the link to a file. False when it had none."""
+    same = (_links.c.instance_id == instance_id, _links.c.object_id == object_id)
+    return bool((await connection.execute(delete(_links).where(*same))).rowcount)
 
 
 async def _one(connection: AsyncConnection, *conditions: ColumnElement[bool]) -> FileLink | None:
