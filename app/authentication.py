@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import passwords
+from app import acting, audit, passwords
+from app.acting import Actor
+from app.audit import Action
 from app.errors import Unauthorized
 from app.runtime import Runtime
 from app.store import tenants, users
@@ -32,6 +35,11 @@ class Login:
     token_hash: str = field(repr=False)
 
 
+def address(username: str) -> str:
+    """The address that somebody means by it."""
+    return username.strip().lower()
+
+
 async def log_in(runtime: Runtime, username: str, password: str) -> str:
     """A fresh token, which stands for the user until GATEWAY_LOGIN_LIFETIME has passed. Of several users
     with one address the password decides.
@@ -39,9 +47,12 @@ async def log_in(runtime: Runtime, username: str, password: str) -> str:
     Raises Unauthorized, in the same words and after the same time for an unknown address as for a wrong
     password, and TooManyRequests.
     """
-    user = await _who_is(runtime, username.strip().lower(), password)
+    email = address(username)
+    candidates = await _candidates(runtime, email)
+    user = await _who_is(candidates, password)
     token, now = new_token(), runtime.clock.now()
     if user is None or not await _store(runtime, user, token, now):
+        await audit.record_refusal(runtime.database, runtime.noted, digest(email), candidates, at=now)
         log.warning("login refused")
         raise Unauthorized("The username or the password is wrong")
     log.info("user logged in", extra={"user": user.id})
@@ -52,6 +63,8 @@ async def log_out(runtime: Runtime, login: Login) -> None:
     """Ends the token that is called with; the user's other ones go on."""
     async with runtime.database.write() as connection:
         await tenants.end_login(connection, login.token_hash)
+        subject = f"user {login.caller.user_id}"
+        await audit.record(connection, Action.LOGIN_DELETED, subject, at=runtime.clock.now())
     runtime.sessions.clear()
     log.info("user logged out", extra={"user": login.caller.user_id})
 
@@ -64,14 +77,18 @@ async def new_pair(runtime: Runtime, login: Login) -> NewSecrets:
     async with runtime.database.write() as connection:
         await _hold(connection, login, now)
         await _store_pair(connection, login.caller, made, now)
+        await audit.record(connection, Action.LOGIN_SECRETS, f"user {login.caller.user_id}", at=now)
     runtime.sessions.clear()
     log.info("secrets made for a login", extra={"user": login.caller.user_id})
     return made
 
 
-async def _who_is(runtime: Runtime, email: str, password: str) -> User | None:
+async def _candidates(runtime: Runtime, email: str) -> list[User]:
     async with runtime.database.read() as connection:
-        candidates = await users.with_password(connection, email, limit=_CANDIDATES)
+        return await users.with_password(connection, email, limit=_CANDIDATES)
+
+
+async def _who_is(candidates: Sequence[User], password: str) -> User | None:
     for user in candidates:
         if await passwords.fits(password, user.password_hash):
             return user
@@ -95,6 +112,8 @@ async def _store(runtime: Runtime, user: User, token: str, now: datetime) -> boo
             created_at=now,
             expires_at=now + runtime.settings.login_lifetime,
         )
+        by = acting.known_as(Actor(user.email, user.organization_id, user.account_id, user.id))
+        await audit.record(connection, Action.LOGIN_CREATED, f"user {user.id}", at=now, by=by)
     return True
 
 

@@ -13,6 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from app import __version__, swagger
 from app.api import (
     accounts,
+    audit,
     authentication,
     docs,
     documents,
@@ -38,6 +39,7 @@ from app.api.contract import DescribedApi
 from app.api.deps import any_hub
 from app.api.inside import Inside
 from app.api.requests import EmptyIsAbsent, RequestLog
+from app.api.slow_bodies import SlowBodies
 from app.runtime import Runtime, open_runtime
 from app.settings import Settings
 from app.workers import working
@@ -77,6 +79,7 @@ def create_app(settings: Settings, *, with_workers: bool) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
+    app.add_middleware(SlowBodies, timeout=settings.client_timeout.total_seconds())
     app.add_middleware(EmptyIsAbsent)
     app.add_middleware(Compression)
     app.add_middleware(
@@ -131,5 +134,6 @@ _PLATFORM = _flat(
     users.router,
     docs.router,
     vendor_events.router,
+    audit.router,
 )
 _HUB = _flat(*documents.routers, docs.hub_objects)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 
 def _plain_seconds(value: object) -> object:
@@ -35,6 +35,11 @@ def _beginning_of_urls(value: str) -> str:
 
 Duration = Annotated[timedelta, BeforeValidator(_plain_seconds), AfterValidator(_some_time)]
 """A time above zero: seconds, or ISO 8601."""
+
+LONGEST_OVERLAP = timedelta(days=30)
+
+Overlap = Annotated[timedelta, BeforeValidator(_plain_seconds), Field(ge=timedelta(0), le=LONGEST_OVERLAP)]
+"""The time for which a secret works beside the one that replaces it: seconds, or ISO 8601."""
 
 UrlBeginning = Annotated[str, AfterValidator(_beginning_of_urls)]
 

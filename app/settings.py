@@ -14,13 +14,14 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableSource
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.engine import URL
 
+from app import database_url
 from app.backoff import RetryPlan
 from app.errors import SettingsError
+from app.secret_files import SecretFiles
 from app.setting_types import Duration, OAuthApp, UrlBeginning
 
 PREFIX = "GATEWAY_"
@@ -44,6 +45,46 @@ class Settings(BaseSettings):
         pattern=r"https?://[^/?#]+(/[^?#]*)?",
         description="URL at which clients reach this gateway, for the links that it hands out. Empty: what "
         "the request was sent to.",
+    )
+    trusted_proxies: list[IPv4Network | IPv6Network] = Field(
+        [],
+        description="Addresses and networks of the proxies in front of this gateway, as JSON; of them alone "
+        "`X-Forwarded-For` and `X-Forwarded-Proto` are believed.",
+    )
+
+    # Clients
+    client_connections: int = Field(
+        5000, ge=1, description="Connections of clients per process; one more is answered 503 and closed."
+    )
+    client_timeout: Duration = Field(
+        timedelta(seconds=30),
+        description="Time for the headers of a request, longest silence within its body, and longest time in "
+        "which a client takes no byte of an answer, in seconds.",
+    )
+    keep_alive: Duration = Field(
+        timedelta(seconds=65),
+        description="Time for which a connection is kept for a next request, in seconds; longer than a proxy "
+        "in front keeps it.",
+    )
+    caller_rate: float = Field(
+        200,
+        ge=0,
+        le=1_000_000,
+        description="Requests that one caller (an Element token, else a User secret or a login) may make of "
+        "each process per second; five times as many may come at once. 0: no limit.",
+    )
+    failed_authentications: int = Field(
+        20,
+        ge=0,
+        le=1_000_000,
+        description="Failed authentications per minute and process with one secret, or as one user, from one "
+        "address; ten times as many of one address, or as one user, in all. 0: no limit.",
+    )
+
+    secrets_dir: Path | None = Field(
+        None,
+        description="Directory whose files are settings too, each called as its variable is "
+        "(`/run/secrets` with a file `GATEWAY_ENCRYPTION_KEYS`). The environment and `.env` come first.",
     )
 
     # Requests
@@ -96,10 +137,24 @@ class Settings(BaseSettings):
         description="`sqlite:///path` for the embedded database, `postgresql://user:password@host/name` "
         "for many processes.",
     )
-    database_connections: int = Field(10, ge=2, description="Open database connections per process, at most.")
+    database_connections: int = Field(
+        10,
+        ge=2,
+        description="Open database connections per process, at most; one of a worker's listens. Times the "
+        "number of processes they must be fewer than PostgreSQL's `max_connections`.",
+    )
     database_timeout: Duration = Field(
         timedelta(seconds=30),
-        description="Longest wait for a database lock or connection, in seconds.",
+        description="Longest wait for a database lock or connection, in seconds; a transaction in which a "
+        "process does nothing for half of it is ended.",
+    )
+    database_statement_timeout: Duration = Field(
+        timedelta(seconds=60),
+        description="Longest time one statement may take, in seconds; longer than GATEWAY_DATABASE_TIMEOUT.",
+    )
+    database_wait: Duration = Field(
+        timedelta(seconds=60),
+        description="Time for which a start waits for a PostgreSQL that cannot be reached yet, in seconds.",
     )
     migrate_on_start: bool = Field(
         True, description="Bring the schema to the newest version at start; processes take turns."
@@ -107,7 +162,7 @@ class Settings(BaseSettings):
     encryption_keys: SecretStr | None = Field(
         None,
         description="Keys that seal tokens and secrets at rest: 32 bytes each in base64, comma-separated, "
-        "newest first (`gateway key` prints one). Required on PostgreSQL; on SQLite a key "
+        "newest first (`gateway keys new` prints one). Required on PostgreSQL; on SQLite a key "
         "file `gateway.key` is made beside the database when this is empty.",
     )
 
@@ -217,7 +272,8 @@ class Settings(BaseSettings):
     callback_allowed_networks: list[IPv4Network | IPv6Network] = Field(
         [],
         description="Networks that are not public and that callbacks may nevertheless live in, as JSON: "
-        '`["10.0.0.0/8"]`. Whoever may name a callback is shown the first 500 characters of what it answers.',
+        '`["10.0.0.0/8"]`. Whoever may name a callback is shown the first 500 characters of what it answers. '
+        "Metadata services of clouds are opened by their own addresses only (`169.254.169.254/32`).",
     )
 
     # Retention
@@ -248,10 +304,23 @@ class Settings(BaseSettings):
         "GATEWAY_CALLBACK_TIMEOUT.",
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Where values come from; the earlier source counts."""
+        return init_settings, env_settings, dotenv_settings, SecretFiles(settings_cls)
+
     @model_validator(mode="after")
     def _agree(self) -> Self:
         """Refuses values that contradict each other, with a sentence that names both settings."""
         self._must_exceed("poll_lease", "poll_timeout")
+        self._must_exceed("database_statement_timeout", "database_timeout")
         self._must_exceed("drain_timeout", "callback_timeout")
         self._must_exceed("poll_timeout", "vendor_timeout")
         self._must_exceed("vendor_budget", "vendor_timeout")
@@ -262,17 +331,13 @@ class Settings(BaseSettings):
                 f"({_seconds(self.callback_timeout)}) together: a lease that ends while a POST is in flight "
                 "would let two workers send it"
             )
-        if self.poll_interval < self.poll_interval_floor:
-            raise ValueError(
-                f"GATEWAY_POLL_INTERVAL ({_seconds(self.poll_interval)}) must not be shorter than "
-                f"GATEWAY_POLL_INTERVAL_FLOOR ({_seconds(self.poll_interval_floor)})"
-            )
+        self._must_not_be_shorter("poll_interval", "poll_interval_floor")
         for name in ("unclaimed_retention", "memory_retention"):
             self._must_not_be_shorter(name, "event_retention")
         if not self.embedded and self.encryption_keys is None:
             raise ValueError(
                 "GATEWAY_ENCRYPTION_KEYS is required when GATEWAY_DATABASE_URL is a PostgreSQL database, "
-                "because all processes must share the key; `gateway key` prints a fresh one"
+                "because all processes must share the key; `gateway keys new` prints a fresh one"
             )
         return self
 
@@ -295,19 +360,7 @@ class Settings(BaseSettings):
     @property
     def database(self) -> URL:
         """The URL with the async driver that the store uses for this kind of database."""
-        try:
-            url = make_url(self.database_url.get_secret_value())
-        except ArgumentError:
-            raise SettingsError("GATEWAY_DATABASE_URL: not the URL of a database") from None
-        match url.get_backend_name():
-            case "sqlite" if url.database in {None, "", ":memory:"}:
-                raise SettingsError("GATEWAY_DATABASE_URL: SQLite needs a file, which all connections share")
-            case "sqlite":
-                return url.set(drivername="sqlite+aiosqlite")
-            case "postgresql" | "postgres":
-                return _spelled_for_asyncpg(url)
-            case kind:
-                raise SettingsError(f"GATEWAY_DATABASE_URL: {kind} is neither sqlite nor postgresql")
+        return database_url.understood(self.database_url.get_secret_value())
 
     @property
     def embedded(self) -> bool:
@@ -317,12 +370,6 @@ class Settings(BaseSettings):
     def key_file(self) -> Path:
         """Where the embedded database keeps its key."""
         return Path(self.database.database or "data/gateway.db").parent / "gateway.key"
-
-
-def _spelled_for_asyncpg(url: URL) -> URL:
-    """libpq and everybody else call it `sslmode`, asyncpg calls it `ssl`; the values are the same."""
-    query = {"ssl" if key == "sslmode" else key: value for key, value in url.query.items()}
-    return url.set(drivername="postgresql+asyncpg", query=query)
 
 
 def load(**overrides: object) -> Settings:
@@ -335,7 +382,12 @@ def load(**overrides: object) -> Settings:
         ) from None
     except UnreadableSource as error:
         name = next((name for name in Settings.model_fields if f'"{name}"' in str(error)), "")
-        raise SettingsError(f"{PREFIX}{name.upper()}: not valid JSON") from None
+        why = (
+            "its file cannot be read"
+            if isinstance(error.__cause__, OSError | UnicodeError)
+            else "not valid JSON"
+        )
+        raise SettingsError(f"{PREFIX}{name.upper()}: {why}") from None
 
 
 def _sentence(location: tuple[int | str, ...], message: str) -> str:

@@ -10,6 +10,8 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app import audit
+from app.audit import Action
 from app.errors import Unauthorized
 from app.store import accounts, instances, tenants, users
 from app.store.engine import Database
@@ -24,6 +26,15 @@ class NewSecrets:
 
     organization: str = field(repr=False)
     user: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Session:
+    """The instance that a request is about, and the user who sends it. An Element token that stands alone
+    says nothing of him."""
+
+    instance: Instance
+    user: Caller | None = None
 
 
 def new_token() -> str:
@@ -81,6 +92,15 @@ async def _create(connection: AsyncConnection, name: str, email: str, now: datet
         hash=digest(made.user),
         created_at=now,
     )
+    await audit.record(
+        connection,
+        Action.ORGANIZATION_CREATED,
+        f"organization {organization_id}",
+        at=now,
+        account_id=account_id,
+        name=name,
+        emailAddress=email.lower(),
+    )
     return made
 
 
@@ -97,8 +117,9 @@ async def authenticate(database: Database, authorization: Authorization, *, now:
 
 async def authenticate_instance(
     database: Database, authorization: Authorization, *, now: datetime
-) -> Instance:
-    """The instance of a hub request, which needs User and Element; an Organization must fit if it is sent.
+) -> Session:
+    """The instance and the user of a hub request, which needs User and Element; an Organization must fit if
+    it is sent.
 
     Raises Unauthorized, also for the token of a deleted instance or of another account.
     """
@@ -109,16 +130,16 @@ async def authenticate_instance(
         instance = await instances.by_token_hash(connection, digest(authorization.element))
     if instance is None or instance.account_id != caller.account_id:
         raise Unauthorized
-    return instance
+    return Session(instance, caller)
 
 
-async def instance_by_token(database: Database, authorization: Authorization) -> Instance:
+async def instance_by_token(database: Database, authorization: Authorization) -> Session:
     """The instance of an Element token that stands alone, as a vendor's SDK sends it. Raises Unauthorized."""
     async with database.read() as connection:
         instance = await instances.by_token_hash(connection, digest(authorization.element or ""))
     if instance is None:
         raise Unauthorized
-    return instance
+    return Session(instance)
 
 
 async def _caller(connection: AsyncConnection, authorization: Authorization, now: datetime) -> Caller:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -13,9 +14,11 @@ from typing import Any
 import httpx
 from acme import REDIRECT_URI
 from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncConnection
 from twins import twin_of
 
 from app import tenants
+from app.errors import DatabaseUnavailable
 from app.main import BASE_PATH, create_app, with_inside
 from app.runtime import Runtime, open_runtime
 from app.settings import Settings, load
@@ -23,6 +26,15 @@ from app.store import migrations
 from app.store.engine import Database
 from app.tenants import NewSecrets
 from app.workers import working
+
+
+def look_up(host: str, port: None, family: int, kind: int, protocol: int, flags: int) -> Any:
+    """Finds this machine, and addresses that are written as such; asks no network for other names."""
+    if host.lower().rstrip(".") == "localhost":
+        host = "localhost"
+    else:
+        flags |= socket.AI_NUMERICHOST
+    return socket.getaddrinfo(host, port, family, kind, protocol, flags)
 
 
 def settings_for(folder: Path, sandbox_url: str, **overrides: Any) -> Settings:
@@ -37,6 +49,24 @@ def settings_for(folder: Path, sandbox_url: str, **overrides: Any) -> Settings:
         "vendor_budget": timedelta(seconds=3),
     }
     return load(_env_file=None, **(values | overrides))
+
+
+def cut_after(
+    write: Callable[[], AbstractAsyncContextManager[AsyncConnection]], *, times: int = 1
+) -> Callable[[], AbstractAsyncContextManager[AsyncConnection]]:
+    """`Database.write` of a database whose connection is lost after the commit, so many times."""
+    left = times
+
+    @asynccontextmanager
+    async def cut() -> AsyncIterator[AsyncConnection]:
+        nonlocal left
+        async with write() as connection:
+            yield connection
+        left -= 1
+        if left >= 0:
+            raise DatabaseUnavailable(ConnectionResetError("cut"))
+
+    return cut
 
 
 @dataclass
@@ -111,7 +141,7 @@ async def running(
     await _prepare(settings)
     app = _application()
     async with AsyncExitStack() as stack:
-        runtime = with_inside(await stack.enter_async_context(open_runtime(settings)), app)
+        runtime = with_inside(await stack.enter_async_context(open_runtime(settings, look_up=look_up)), app)
         app.state.runtime = runtime
         if with_workers:
             await stack.enter_async_context(working(runtime))

@@ -82,7 +82,12 @@ class Bytes(StreamingResponse):
         super().__init__(
             self._response.aiter_raw(),
             self._response.status_code,
-            {**known, "accept-ranges": "bytes", "content-disposition": _disposition(download)},
+            {
+                **known,
+                "accept-ranges": "bytes",
+                "content-disposition": _disposition(download),
+                "cache-control": "private, no-cache",  # an ended link shows nothing, also where it was opened
+            },
             media_type=self._response.headers.get("content-type") or _OCTETS,
         )
 
@@ -96,7 +101,8 @@ class Bytes(StreamingResponse):
 def _disposition(download: Download) -> str:
     """RFC 6266: the name for old clients, and the whole of it for all others."""
     given = download.response.headers.get("content-disposition") or "attachment"
-    if download.name is None and given.isascii():
+    attached = given.partition(";")[0].strip().lower() == "attachment"  # else a browser would run it here
+    if download.name is None and attached and given.isascii():
         return str(given)
     name = download.name or parse_options_header(given)[1].get(b"filename", b"file").decode(errors="replace")
     plain = "".join(letter if " " <= letter <= "~" and letter not in '"\\%' else "_" for letter in name)

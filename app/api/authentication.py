@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from app import authentication
 from app.api.answers import done
 from app.api.bodies import JsonRoute
-from app.api.deps import CallerDep, Header, RuntimeDep
+from app.api.deps import CallerDep, Header, RuntimeDep, client_of
 from app.api.problems import responses
 from app.api.secrets import UNKEPT
 from app.authentication import Login
@@ -35,9 +35,10 @@ LoginDep = Annotated[Login, Depends(_login)]
 
 
 @router.post("", dependencies=UNKEPT, responses=responses(400, 429))
-async def log_in(runtime: RuntimeDep, body: LoginOrder) -> TokenBody:
+async def log_in(request: Request, runtime: RuntimeDep, body: LoginOrder) -> TokenBody:
     """Logs a user in. The token stands for his User and Organization secret until it ends."""
-    token = await authentication.log_in(runtime, body.username, body.password.get_secret_value())
+    with runtime.rates.attempt(client_of(request), name=authentication.address(body.username)):
+        token = await authentication.log_in(runtime, body.username, body.password.get_secret_value())
     return TokenBody(token=token)
 
 

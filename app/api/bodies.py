@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from functools import lru_cache
 from typing import Any
@@ -13,6 +14,8 @@ from fastapi.routing import APIRoute
 from app.api import problems
 from app.errors import BadRequest, ContentTooLarge, GatewayError, NotAcceptable, UnsupportedMediaType
 from app.wire import storable
+
+_MOST_PARAMETERS = 1000
 
 
 class JsonRoute(APIRoute):
@@ -27,7 +30,7 @@ class JsonRoute(APIRoute):
         **options: Any,
     ) -> None:
         taking = {"POST", "PUT", "PATCH"} & set(options.get("methods") or ())
-        errors = problems.responses(406, 413, 415) if taking else problems.responses(406)
+        errors = problems.responses(406, 408, 413, 415) if taking else problems.responses(406)
         super().__init__(path, endpoint, responses={**errors, **(responses or {})}, **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -37,6 +40,8 @@ class JsonRoute(APIRoute):
         async def careful(request: Request) -> Response:
             if answers_json and not _admits_json(request.headers.get("accept")):
                 raise NotAcceptable
+            if request.scope["query_string"].count(b"&") >= _MOST_PARAMETERS:
+                raise BadRequest(f"The query has more than {_MOST_PARAMETERS} parameters")
             if has_body:
                 _check_media_type(request.headers.get("content-type"))
                 request = _JsonRequest(request.scope, request.receive)
@@ -99,8 +104,8 @@ def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """An object whose keys are there once: of two values nobody knows which one was meant."""
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        counted = Counter(name for name, _ in pairs)
+        twice = next(name for name, count in counted.items() if count > 1)
         raise BadRequest(f"the key {twice[:100]!r} is there twice")
     return found
 

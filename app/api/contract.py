@@ -20,6 +20,13 @@ _FRAMEWORK = ("HTTPValidationError", "ValidationError")
 """Bodies of a 422, which is never answered here: wrong parameters are a 400 of our own form."""
 
 
+_LIMITED = {
+    "description": "Too Many Requests",
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}},
+}
+"""Whoever has to say who he is may say so too often."""
+
+
 class DescribedApi(FastAPI):
     """An application whose document has operation ids to generate code with, and the powers of elements."""
 
@@ -45,6 +52,9 @@ def _complete(document: dict[str, Any], routes: Sequence[RouteContext]) -> None:
         operation["operationId"] = operation_id
         if "HTTPValidationError" in str(operation["responses"].get("422")):
             del operation["responses"]["422"]
+        if operation.get("security"):
+            operation["responses"].setdefault("429", _LIMITED)
+            operation["responses"] = dict(sorted(operation["responses"].items()))
     for route in routes:
         power = next(_powers(route.dependant), None)
         for method in (route.methods or ()) if power else ():

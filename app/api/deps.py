@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Path, Request, Security
 from fastapi.security import APIKeyHeader
 
-from app import tenants
+from app import acting, tenants
+from app.acting import Actor
 from app.errors import Forbidden, Unauthorized
 from app.ids import LARGEST_ID
 from app.runtime import Runtime
 from app.store.tables import Instance
 from app.store.tenants import Caller
+from app.tenants import Session
 from app.wire import authorization
 from app.wire.authorization import Authorization
 
@@ -69,26 +72,57 @@ PublicUrlDep = Annotated[str, Depends(_public_url)]
 """Where clients reach this gateway, without a slash at its end; unless it is set, what the request says."""
 
 
-async def _caller(runtime: RuntimeDep, header: Header) -> Caller:
-    return await tenants.authenticate(runtime.database, authorization.parse(header), now=runtime.clock.now())
+def client_of(request: Request) -> str:
+    """The address of the client; behind a trusted proxy, the one that the proxy names."""
+    return request.client.host if request.client else ""
+
+
+async def _caller(request: Request, runtime: RuntimeDep, header: Header) -> Caller:
+    given = authorization.parse(header)
+    runtime.rates.caller(given.bearer or given.user)
+    with runtime.rates.attempt(client_of(request), *given.secrets):
+        return _known(await tenants.authenticate(runtime.database, given, now=runtime.clock.now()))
+
+
+def _known(caller: Caller) -> Caller:
+    """From here on it is he who acts."""
+    acting.known_as(Actor(caller.email, caller.organization_id, caller.account_id, caller.user_id))
+    return caller
 
 
 async def _any_instance(request: Request, runtime: RuntimeDep, header: Header) -> Instance:
     known: Instance | None = getattr(request.state, INSIDE, None)
     if known is not None:
+        acting.known_as(acting.GATEWAY)
         request.state.instance_id = known.id
         return known
+    given = authorization.parse(header)
+    runtime.rates.caller(given.element)
     find = partial(tenants.authenticate_instance, runtime.database, now=runtime.clock.now())
-    instance = await runtime.sessions.instance(authorization.parse(header), find, way="hub")
-    request.state.instance_id = instance.id
-    return instance
+    session = await runtime.sessions.find(given, _guarded(request, runtime, find), way="hub")
+    if session.user:
+        _known(session.user)
+    request.state.instance_id = session.instance.id
+    return session.instance
+
+
+def _guarded(
+    request: Request, runtime: Runtime, find: Callable[[Authorization], Coroutine[Any, Any, Session]]
+) -> Callable[[Authorization], Coroutine[Any, Any, Session]]:
+    """`find`, which raises TooManyRequests for who has failed too often."""
+
+    async def guarded(given: Authorization) -> Session:
+        with runtime.rates.attempt(client_of(request), *given.secrets):
+            return await find(given)
+
+    return guarded
 
 
 async def _scope(request: Request, runtime: RuntimeDep, header: Header) -> Scope:
     if authorization.parse(header).element:
         instance = await _any_instance(request, runtime, header)
         return Scope(instance.account_id, instance.id)
-    caller = await _caller(runtime, header)
+    caller = await _caller(request, runtime, header)
     return Scope(caller.account_id, caller=caller)
 
 
@@ -100,10 +134,12 @@ async def _native_instance(request: Request, runtime: RuntimeDep, header: Header
     scheme, _, token = (header or "").strip().partition(" ")
     if scheme.lower() != "bearer" or "," in token:
         return enabled(await _any_instance(request, runtime, header))
-    find = partial(tenants.instance_by_token, runtime.database)
-    instance = await runtime.sessions.instance(Authorization(element=token.strip()), find, way="native")
-    request.state.instance_id = instance.id
-    return enabled(instance)
+    given = Authorization(element=token.strip())
+    runtime.rates.caller(given.element)
+    find = _guarded(request, runtime, partial(tenants.instance_by_token, runtime.database))
+    session = await runtime.sessions.find(given, find, way="native")
+    request.state.instance_id = session.instance.id
+    return enabled(session.instance)
 
 
 async def any_hub(
@@ -114,7 +150,7 @@ async def any_hub(
 
 async def _known_caller(request: Request, runtime: RuntimeDep) -> Caller | None:
     with suppress(Unauthorized):
-        return await _caller(runtime, request.headers.get("authorization"))
+        return await _caller(request, runtime, request.headers.get("authorization"))
     return None
 
 

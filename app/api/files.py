@@ -21,6 +21,7 @@ from app.errors import BadRequest
 from app.hubs.documents import DocumentsProvider, Power
 from app.hubs.entries import Kind, Lock, Slice, Target, Upload, offset_of
 from app.hubs.paths import normalised, split
+from app.ids import LARGEST_ID
 from app.wire import documents as wire
 from app.wire.documents import CloudFileBody, CloudLinkBody, CommentBody, RevisionBody
 
@@ -273,7 +274,7 @@ async def list_comments(
     next_page: NextPageQuery = "",
 ) -> Response:
     """Lists the comments on a file; a page beyond the end is empty."""
-    offset = offset_of(next_page) if next_page else (page - 1) * page_size
+    offset = offset_of(next_page) if next_page else min((page - 1) * page_size, LARGEST_ID)
     found = await hub.comments(file, Slice(offset, min(page_size, _COMMENTS_LIMIT)))
     headers = {"Elements-Next-Page-Token": str(offset + len(found.comments))} if found.more else None
     return answers.many([wire.comment(item, raw=answers.raw) for item in found.comments], headers)

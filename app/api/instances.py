@@ -30,6 +30,7 @@ from app.wire.instances import (
     InstanceOrder,
     InstanceUpdate,
 )
+from app.wire.storable import Storable
 
 together = APIRouter(tags=["instances"], responses=responses(401), route_class=JsonRoute)
 one = InstanceRouter()
@@ -45,9 +46,13 @@ class Search:
 
     def __init__(
         self,
-        tags: Annotated[list[str], Query(alias="tags[]", description="Tags that all have to be there.")] = [],  # noqa: B006
+        tags: Annotated[
+            list[Storable],
+            Query(alias="tags[]", max_length=100, description="Tags that all have to be there."),
+        ] = [],  # noqa: B006
         search: Annotated[
-            str, Query(alias="searchText", max_length=200, description="Part of the name or element key.")
+            Storable,
+            Query(alias="searchText", max_length=200, description="Part of the name or element key."),
         ] = "",
         hydrate: Annotated[bool, Query(description="Whether to answer the configuration too.")] = True,
     ) -> None:
@@ -141,8 +146,9 @@ async def count_instances(runtime: RuntimeDep, caller: CallerDep) -> CountBody:
 
 
 @one.route("GET", "", response_model_exclude_none=True)
-async def get_instance(found: ConnectedDep) -> InstanceBody:
+async def get_instance(runtime: RuntimeDep, found: ConnectedDep) -> InstanceBody:
     """Gets an instance with its configuration and the state of its polling."""
+    await instances.record_reading(runtime, [found])
     return _body(found)
 
 
@@ -224,6 +230,7 @@ async def _page(runtime: Runtime, wanted: Wanted, search: Search, paging: Paging
     if paging.wants_total:
         paging.total(sum((await instances.count(runtime, wanted)).values()))
     shown = paging.page(found, lambda item: item.instance.id)
+    await instances.record_reading(runtime, shown)
     return [_body(item, hydrate=search.hydrate) for item in shown]
 
 

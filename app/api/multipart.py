@@ -15,6 +15,7 @@ from app.errors import BadRequest, ContentTooLarge, UnsupportedMediaType
 from app.upstream.content import HELD, Content
 
 _FILE = b"file"
+_MOST_FIELDS = 100  # in front of the file; the headers of each are looked at
 _GUESSED_FROM = HELD  # a smaller file needs no size
 
 
@@ -59,11 +60,12 @@ async def open_file(request: Request, *, size: int | None, limit: int | None = N
     content_type, options = parse_options_header(request.headers.get("content-type"))
     if content_type != b"multipart/form-data" or not options.get(b"boundary"):
         raise UnsupportedMediaType("Send the file as multipart/form-data, in the part 'file'")
-    form = _Form(request, options[b"boundary"], limit)
-    while (event := await form.next()) is not _Mark.FORM_END:
+    form, fields = _Form(request, options[b"boundary"], limit), 0
+    while (event := await form.next()) is not _Mark.FORM_END and fields < _MOST_FIELDS:
         if isinstance(event, _Part) and event.is_file:
             name = event.option(b"filename") or b""
             return UploadedFile(await form.content(size), name.decode(errors="replace") or None)
+        fields += isinstance(event, _Part)
     raise BadRequest("file: the form has no part 'file'")
 
 

@@ -12,9 +12,10 @@ from starlette.types import Receive, Scope, Send
 from app import native
 from app.api.deps import NativeInstanceDep, PublicUrlDep, RuntimeDep
 from app.api.problems import responses
+from app.errors import VendorUnavailable
 from app.native import Answer, Call
 
-router = APIRouter(tags=["native"], responses=responses(401, 403, 429, 502))
+router = APIRouter(tags=["native"], responses=responses(401, 403, 408, 429, 502))
 
 _PREFIX = "/native/"
 _HELD = 2**20  # bytes; a body up to this size is held, so that it can be sent again
@@ -55,26 +56,42 @@ async def pass_through(
 
     `Authorization: Bearer <Element token>` does as well as the usual header.
     """
+    failures: list[Exception] = []
     before, _, path = request.scope["raw_path"].decode("latin-1").partition(_PREFIX)
     call = Call(
         method=request.method,
         path=path,
         query=request.url.query,
         headers=request.headers.raw,
-        body=await _body(request),
+        body=await _body(request, failures),
         base=f"{public_url}{before}{_PREFIX.rstrip('/')}",
     )
-    return Passed(await native.pass_through(runtime, instance, call))
+    try:
+        return Passed(await native.pass_through(runtime, instance, call))
+    except VendorUnavailable:
+        if failures:
+            raise failures[0] from None
+        raise
 
 
-async def _body(request: Request) -> bytes | AsyncIterator[bytes] | None:
+async def _body(request: Request, failures: list[Exception]) -> bytes | AsyncIterator[bytes] | None:
     """A small body whole, a large one as it comes."""
     length = request.headers.get("content-length")
     if length is None and "transfer-encoding" not in request.headers:
         return None
     if length is not None and length.isdecimal() and int(length) <= _HELD:
         return await request.body()
-    return request.stream()
+    return _pieces(request, failures)
+
+
+async def _pieces(request: Request, failures: list[Exception]) -> AsyncIterator[bytes]:
+    """What ends them early is kept, because an HTTP client in between hides it."""
+    try:
+        async for piece in request.stream():
+            yield piece
+    except Exception as failure:
+        failures.append(failure)
+        raise
 
 
 for _method in _METHODS:

@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from app import consent
 from app.api.bodies import JsonRoute
 from app.api.chosen import KeyOrId
-from app.api.deps import KnownCallerDep, PublicUrlDep, RuntimeDep
+from app.api.deps import KnownCallerDep, PublicUrlDep, RuntimeDep, client_of
 from app.api.problems import responses
 from app.api.requests import request_id
 from app.consent import Wish
@@ -25,7 +25,7 @@ router = APIRouter(
     route_class=JsonRoute,
     prefix="/elements/{keyOrId}/oauth",
     tags=["elements"],
-    responses=responses(400, 401, 404),
+    responses=responses(400, 401, 404, 429),
 )
 proxy = APIRouter(tags=["elements"])
 
@@ -108,7 +108,7 @@ async def get_oauth_token(runtime: RuntimeDep, key_or_id: KeyOrId) -> None:
     consent.PATH,
     status_code=302,
     response_class=Response,
-    responses={**responses(), 400: {**responses(400)[400], "content": {"text/html": {}}}},
+    responses={**responses(429), 400: {**responses(400)[400], "content": {"text/html": {}}}},
 )
 async def follow_oauth_proxy(
     request: Request,
@@ -119,7 +119,8 @@ async def follow_oauth_proxy(
     it on to the application that asked."""
     answer = request.query_params.multi_items()
     try:
-        return RedirectResponse(await consent.lead_on(runtime, state, answer), 302, headers=_ALONE)
+        with runtime.rates.attempt(client_of(request), state, refusal=BadRequest):
+            return RedirectResponse(await consent.lead_on(runtime, state, answer), 302, headers=_ALONE)
     except BadRequest as error:
         if "text/html" not in request.headers.get("accept", "").lower():
             raise

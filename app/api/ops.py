@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Literal
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
-from sqlalchemy.exc import SQLAlchemyError
 
 from app import __version__
 from app.api.deps import RuntimeDep
+from app.errors import DatabaseUnavailable
+from app.runtime import Runtime
 from app.store import migrations
 
 router = APIRouter(tags=["operations"])
+
+_PATIENCE = 5  # seconds that whoever asks is kept waiting for a database that says nothing
 
 
 class HealthBody(BaseModel):
@@ -24,6 +28,8 @@ class HealthBody(BaseModel):
 class ReadinessBody(BaseModel):
     status: Literal["ready", "not ready"]
     database: Literal["ok", "unreachable", "schema is not current"]
+    reason: str | None = None
+    """The class of what has gone wrong, as the database's driver calls it."""
 
 
 @router.get("/health")
@@ -35,11 +41,18 @@ async def health() -> HealthBody:
 @router.get("/ready", responses={503: {"model": ReadinessBody}})
 async def ready(runtime: RuntimeDep) -> JSONResponse:
     """Answers 200 when requests can be served: the database is there and has the right schema."""
+    body = await _readiness(runtime)
+    return JSONResponse(body.model_dump(exclude_none=True), 200 if body.status == "ready" else 503)
+
+
+async def _readiness(runtime: Runtime) -> ReadinessBody:
     try:
-        current = await migrations.is_current(runtime.database)
-        body = ReadinessBody(
-            status="ready" if current else "not ready", database="ok" if current else "schema is not current"
-        )
-    except (SQLAlchemyError, OSError, TimeoutError):
-        body = ReadinessBody(status="not ready", database="unreachable")
-    return JSONResponse(body.model_dump(), 200 if body.status == "ready" else 503)
+        async with asyncio.timeout(_PATIENCE):
+            found = await migrations.fit(runtime.database)
+    except DatabaseUnavailable as error:
+        return ReadinessBody(status="not ready", database="unreachable", reason=error.reason)
+    except TimeoutError as error:
+        return ReadinessBody(status="not ready", database="unreachable", reason=type(error).__name__)
+    if found.is_usable:
+        return ReadinessBody(status="ready", database="ok")
+    return ReadinessBody(status="not ready", database="schema is not current", reason=found.name)

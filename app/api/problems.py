@@ -14,8 +14,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from app.api.requests import request_id
-from app.errors import GatewayError, TooManyRequests, VendorError
+from app.api.requests import make_safe, request_id
+from app.errors import DatabaseUnavailable, GatewayError, TooManyRequests, VendorError
+
+_MAY_WAIT = (VendorError, TooManyRequests, DatabaseUnavailable)  # these say when to come again
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ class ErrorBody(BaseModel):
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The errors of a route, for its documentation."""
-    return {status: {"model": ErrorBody} for status in sorted({*statuses, 500})}
+    return {status: {"model": ErrorBody} for status in sorted({*statuses, 500, 503})}
 
 
 def install(app: FastAPI) -> None:
@@ -49,8 +51,10 @@ async def _gateway_error(request: Request, error: GatewayError) -> Response:
     if error.status == 500:
         log.error("request failed", extra={"requestId": request_id(request), "error": error.message})
         return _answer(request, 500, GatewayError().message)
+    if isinstance(error, DatabaseUnavailable):
+        log.warning("database away", extra={"requestId": request_id(request), "error": error.in_full})
     vendor = error if isinstance(error, VendorError) else None
-    wait = error.retry_after if isinstance(error, VendorError | TooManyRequests) else None
+    wait = error.retry_after if isinstance(error, _MAY_WAIT) else None
     return _answer(
         request,
         error.status,
@@ -78,7 +82,9 @@ async def _unexpected(request: Request, error: Exception) -> Response:
     log.error("request failed unexpectedly", exc_info=error, extra={"requestId": request_id(request)})
     # This answer leaves outside of the middleware that names all others.
     named = {"Elements-Request-Id": request_id(request)}
-    return _answer(request, 500, GatewayError().message, headers=named)
+    answer = _answer(request, 500, GatewayError().message, headers=named)
+    make_safe(answer.headers)
+    return answer
 
 
 def _answer(

@@ -11,17 +11,38 @@ from fastapi import Request
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app import acting
+
 log = logging.getLogger("app.requests")
 
-_LINK = re.compile(r"((?:^|/elements/api-v2)/links/)[^/]+")  # whoever reads the line could follow it
+_LINK = re.compile(r"(/links/+)[^/]+")  # whoever reads the line could follow it
 
 _PASSED_ON = re.compile(r"(?:^|/elements/api-v2)/(?:native/|oauth/proxy$)")  # queries in others' words
+
+
+_SAFE = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; sandbox"),
+)
+"""Whatever a browser takes an answer for, it runs nothing of it in the name of this gateway."""
+
+_UNKEPT = (b"cache-control", b"no-store")
+_KEEPING = frozenset({b"cache-control", b"etag", b"expires", b"last-modified"})
 
 
 def request_id(request: Request) -> str:
     """The id that the answer carries in `Elements-Request-Id` and errors in `requestId`."""
     found: str = request.state.request_id
     return found
+
+
+def make_safe(headers: MutableHeaders) -> None:
+    """Adds what keeps browsers and caches from harm, as far as the answer does not say otherwise itself."""
+    named = {name for name, _ in headers.raw}
+    headers.raw.extend(pair for pair in _SAFE if pair[0] not in named)
+    if named.isdisjoint(_KEEPING):
+        headers.raw.append(_UNKEPT)
 
 
 class EmptyIsAbsent:
@@ -57,13 +78,16 @@ class RequestLog:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
+                make_safe(headers)
                 headers["Elements-Request-Id"] = state["request_id"]
                 if "instance_id" in state:
                     headers["Elements-Element-Instance-Id"] = str(state["instance_id"])
             await send(message)
 
+        sender = acting.asked(address=_address(scope), request_id=state["request_id"])
         try:
-            await self._app(scope, receive, named)
+            with acting.acting(sender):
+                await self._app(scope, receive, named)
         finally:
             log.info(
                 "request",
@@ -71,7 +95,13 @@ class RequestLog:
                     "method": scope["method"],
                     "path": _LINK.sub(r"\1********", scope["path"]),
                     "status": status,
+                    "client": _address(scope),
                     "ms": round((time.perf_counter() - started) * 1000, 1),
                     "requestId": state["request_id"],
                 },
             )
+
+
+def _address(scope: Scope) -> str | None:
+    """Where a request comes from; nowhere on a socket of the file system."""
+    return scope["client"][0] if scope.get("client") else None

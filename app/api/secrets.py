@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Response
 
-_LONGEST_OVERLAP = timedelta(days=30)
+from app.setting_types import LONGEST_OVERLAP
 
 
 async def _unkept(response: Response) -> None:
@@ -19,7 +19,7 @@ async def _overlap(
         int,
         Query(
             ge=0,
-            le=int(_LONGEST_OVERLAP.total_seconds()),
+            le=int(LONGEST_OVERLAP.total_seconds()),
             description="Seconds for which the secrets before it still work.",
         ),
     ] = 0,

@@ -18,12 +18,14 @@ from app.store.tables import Role
 from app.store.users import Wanted
 from app.wire import users as wire
 from app.wire.secrets import UserSecretBody
+from app.wire.storable import Storable
 from app.wire.users import AccountUserBody, NewUserBody, RoleBody, UserOrder, UserUpdate
 
 router = APIRouter(route_class=JsonRoute, tags=["users"], responses=responses(401, 403))
 
 UserName = Annotated[
-    str, Path(alias="emailOrId", max_length=320, description="Id or e-mail address of the user, or `me`.")
+    Storable,
+    Path(alias="emailOrId", max_length=320, description="Id or e-mail address of the user, or `me`."),
 ]
 
 

@@ -10,11 +10,11 @@ from app import vendor_events
 from app.api.answers import done
 from app.api.bodies import bounded
 from app.api.chosen import KeyOrId
-from app.api.deps import RuntimeDep
+from app.api.deps import RuntimeDep, client_of
 from app.api.problems import responses
 from app.hubs.documents import Call
 
-router = APIRouter(prefix="/events", tags=["events"], responses=responses(400, 401, 404, 413))
+router = APIRouter(prefix="/events", tags=["events"], responses=responses(400, 401, 404, 408, 413, 429))
 
 _BODY: dict[str, Any] = {
     "parameters": [
@@ -70,5 +70,7 @@ async def _receive(runtime: RuntimeDep, key_or_id: str, request: Request) -> Res
         body=await bounded(request),
         received_at=runtime.clock.now(),
     )
-    await vendor_events.receive(runtime, provider, call)
+    named = call.query.get("instance") or call.headers.get(vendor_events.HEADER)
+    with runtime.rates.attempt(client_of(request), "events", key_or_id, named):
+        await vendor_events.receive(runtime, provider, call)
     return done()

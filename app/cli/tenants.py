@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 
-from app import tenants, users
+from app import organizations, tenants, users
 from app.cli import start
 from app.clock import Clock
+from app.errors import BadRequest
 from app.runtime import open_runtime
+from app.setting_types import LONGEST_OVERLAP, Overlap
 from app.settings import Settings
 from app.tenants import NewSecrets
 
@@ -22,6 +26,9 @@ organization = typer.Typer(help="Organizations: the customers of this gateway.",
 commands.add_typer(organization, name="organization")
 user = typer.Typer(help="Users: who may call.", no_args_is_help=True)
 commands.add_typer(user, name="user")
+
+_WHERE_SEVERAL = typer.Option("--organization", help="Id of his organization, where several have him.")
+_OVERLAP = typer.Option(help="Time for which the secrets before it still work: seconds, or PT24H.")
 
 
 @organization.command("create")
@@ -38,14 +45,37 @@ def create_organization(
 @user.command("password")
 def set_password(
     email: str,
-    organization_id: Annotated[
-        int | None, typer.Option("--organization", help="Id of his organization, where several have him.")
-    ] = None,
+    organization_id: Annotated[int | None, _WHERE_SEVERAL] = None,
 ) -> None:
     """Set a user's password, for `POST /authentication`: asked for, or read from standard input."""
     wanted = start.configured()
     start.run(_set_password(wanted, email, _password(), organization_id))
     print(f"The password of '{email}' was set; his logins have ended.")
+
+
+@organization.command("secret")
+def set_organization_secret(
+    organization_id: Annotated[int, typer.Argument(metavar="ID", help="Id of the organization.")],
+    overlap: Annotated[str, _OVERLAP] = "0",
+) -> None:
+    """Give an organization a new secret, and print it once; its other ones end."""
+    wanted, time = start.configured(), _overlap(overlap)
+    made = start.run(_set_organization_secret(wanted, organization_id, time))
+    print(f"The new secret is shown only this once; others {_end(time)}.")
+    print(f"  Organization {made}")
+
+
+@user.command("secret")
+def set_user_secret(
+    email: str,
+    organization_id: Annotated[int | None, _WHERE_SEVERAL] = None,
+    overlap: Annotated[str, _OVERLAP] = "0",
+) -> None:
+    """Give a user a new secret, and print it once; his other ones end."""
+    wanted, time = start.configured(), _overlap(overlap)
+    made = start.run(_set_user_secret(wanted, email, organization_id, time))
+    print(f"The new secret is shown only this once; others {_end(time)}.")
+    print(f"  User {made}")
 
 
 @commands.command("import")
@@ -77,6 +107,37 @@ async def _set_password(wanted: Settings, email: str, password: str, organizatio
         await users.set_password(
             database, email, password, organization_id=organization_id, now=Clock().now()
         )
+
+
+async def _set_user_secret(
+    wanted: Settings, email: str, organization_id: int | None, overlap: timedelta
+) -> str:
+    await start.ready_schema(wanted)
+    async with start.database(wanted) as database:
+        return await users.set_secret(
+            database, email, organization_id=organization_id, overlap=overlap, now=Clock().now()
+        )
+
+
+async def _set_organization_secret(wanted: Settings, organization_id: int, overlap: timedelta) -> str:
+    await start.ready_schema(wanted)
+    async with start.database(wanted) as database:
+        return await organizations.set_secret(database, organization_id, overlap=overlap, now=Clock().now())
+
+
+def _overlap(text: str) -> timedelta:
+    """Raises BadRequest."""
+    try:
+        return TypeAdapter[timedelta](Overlap).validate_python(text)
+    except ValidationError:
+        longest = LONGEST_OVERLAP.days
+        raise BadRequest(
+            f"--overlap: must be seconds or an ISO 8601 duration, {longest} days at most"
+        ) from None
+
+
+def _end(overlap: timedelta) -> str:
+    return f"end in {overlap.total_seconds():g} s" if overlap else "have ended"
 
 
 async def _import(wanted: Settings, text: bytes, account_id: int | None) -> list[Line]:

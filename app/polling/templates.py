@@ -17,7 +17,7 @@ def fill(url: str, since: datetime) -> str:
     """The URL with a moment in its placeholders, percent-encoded wherever it has to be. Raises ValueError
     for a placeholder or a zone that does not exist."""
     pieces, end = [], 0
-    for found in _PLACEHOLDER.finditer(url):
+    for found in _PLACEHOLDER.finditer(url, 0, url.rfind("}") + 1):  # else each `${` reads to the end
         pieces += [_encoded(url[end : found.start()]), quote(_value(found[1], since), safe="")]
         end = found.end()
     return "".join([*pieces, _encoded(url[end:])])

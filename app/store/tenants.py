@@ -56,6 +56,12 @@ async def organization(connection: AsyncConnection, organization_id: int) -> Org
     return Organization(**rows.mappings().one())
 
 
+async def exists(connection: AsyncConnection, organization_id: int) -> bool:
+    """Whether there is such an organization; nobody deletes one."""
+    found = select(_organizations.c.id).where(_organizations.c.id == organization_id)
+    return (await connection.execute(found)).first() is not None
+
+
 async def lock_organization(connection: AsyncConnection, organization_id: int) -> None:
     """Lets changes to the users and accounts of an organization take turns: what one of them has checked
     holds until it is written."""

@@ -20,6 +20,11 @@ class Authorization:
     element: str | None = None
     bearer: str | None = None
 
+    @property
+    def secrets(self) -> tuple[str | None, ...]:
+        """All of them, in one order."""
+        return (self.user, self.organization, self.element, self.bearer)
+
 
 def parse(header: str | None) -> Authorization:
     """Reads the header. Raises Unauthorized when it is missing, malformed or names a part twice."""

@@ -21,7 +21,7 @@ from app.store.tables import ExternalAuthentication, Instance, Poller, User, Ven
 from app.wire import dates, elements
 from app.wire.elements import ElementBody, ElementConfigurationBody
 from app.wire.lenient import LenientBody
-from app.wire.names import Words
+from app.wire.names import MOST_TAGS, Words
 
 _LARGEST_IMPORTED = 2**53 - 1  # what JavaScript can count, and far from where ids end
 _OTHERS = 2**40
@@ -68,7 +68,7 @@ class InstanceOrder(LenientBody):
     element: ElementReference = ElementReference()
     providerData: dict[str, Any] = Field(default_factory=dict)
     configuration: dict[str, Any] = Field(default_factory=dict)
-    tags: list[Words] = Field(default_factory=list)
+    tags: list[Words] = Field(default_factory=list, max_length=MOST_TAGS)
     name: Words = ""
     externalAuthentication: ExternalAuthentication = ExternalAuthentication.NONE
 
@@ -91,7 +91,7 @@ class InstanceUpdate(LenientBody):
     element: ElementReference = ElementReference()
     providerData: dict[str, Any] = Field(default_factory=dict)
     configuration: dict[str, Any] = Field(default_factory=dict)
-    tags: list[Words] | None = None
+    tags: list[Words] | None = Field(None, max_length=MOST_TAGS)
     name: Words | None = None
     externalAuthentication: ExternalAuthentication | None = None
 
@@ -103,7 +103,7 @@ class ExportedInstance(LenientBody):
     element: ElementReference = ElementReference()
     elementId: int | None = None
     name: Words = ""
-    tags: list[Words] = Field(default_factory=list)
+    tags: list[Words] = Field(default_factory=list, max_length=MOST_TAGS)
     token: str | None = Field(None, max_length=500)
     configuration: dict[str, Any] = Field(default_factory=dict)
     createdDate: AwareDatetime | None = None

@@ -9,7 +9,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-_HTML = re.compile(r"<!--.*?-->|</?[A-Za-z!?][^<>]*(?:>|$)", re.DOTALL)
+MOST_TAGS = 200  # of an instance
+_HTML = re.compile(r"<!--.*?-->|</?[A-Za-z!?][^<>]*>|(?:</?[A-Za-z!?][^<>]*+)++$", re.DOTALL)
 _NOT_ON_A_LINE = frozenset({"Cc", "Zl", "Zp"})
 
 

@@ -10,7 +10,7 @@ import gateway as gateways
 import httpx
 import pytest
 from acme import REDIRECT_URI
-from gateway import Gateway
+from gateway import Gateway, cut_after
 from sqlalchemy import func, select
 
 from app import tenants
@@ -402,3 +402,26 @@ async def test_a_secret_of_another_organization_does_not_fit(gateway: Gateway) -
         answer = await gateway.http.get("/instances", headers={"Authorization": value})
         assert answer.status_code == 401
         assert answer.json().keys() == {"requestId", "message"}
+
+
+async def test_an_account_whose_commit_nobody_knows_of_is_stored_once(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = await gateway.order()
+    database = gateway.runtime.database
+    monkeypatch.setattr(database, "write", cut_after(database.write))
+    answer = await gateway.http.post("/instances", json=order, headers=gateway.platform)
+    found = (await gateway.http.get("/instances", headers=gateway.platform)).json()
+    assert (answer.status_code, [item["id"] for item in found]) == (200, [answer.json()["id"]])
+
+
+async def test_a_database_that_is_away_is_503_in_the_form_of_every_error(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance = await gateway.connect()
+    database = gateway.runtime.database
+    monkeypatch.setattr(database, "write", cut_after(database.write))
+    path = f"/instances/{instance['id']}"
+    answer = await gateway.http.patch(path, json={"name": "x"}, headers=gateway.platform)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+    assert answer.json().keys() == {"requestId", "message"}

@@ -11,6 +11,7 @@ import pytest
 from gateway import Gateway
 
 from app import logs
+from app.errors import DatabaseUnavailable
 from app.main import BASE_PATH
 
 
@@ -83,12 +84,15 @@ async def test_health_and_readiness(gateway: Gateway) -> None:
 async def test_a_database_that_is_away_makes_the_process_unready_and_not_unhealthy(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(*_: Any) -> bool:
-        raise OSError("connection refused by db.internal")
+    async def away(*_: Any) -> None:
+        raise DatabaseUnavailable(OSError("connection refused by db.internal"))
 
-    monkeypatch.setattr("app.store.migrations.is_current", away)
+    monkeypatch.setattr("app.store.migrations.fit", away)
     answer = await gateway.http.get("http://gateway/ready")
-    assert (answer.status_code, answer.json()) == (503, {"status": "not ready", "database": "unreachable"})
+    assert (answer.status_code, answer.json()) == (
+        503,
+        {"status": "not ready", "database": "unreachable", "reason": "OSError"},
+    )
     assert (await gateway.http.get("http://gateway/health")).status_code == 200
 
 

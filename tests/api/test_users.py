@@ -131,7 +131,7 @@ async def test_who_may_see_and_change_whom(gateway: Gateway, people: People) -> 
         (people.owner, people.admin, 200, 200),
         (people.admin, people.ann, 200, 200),
         (people.admin, people.owner, 200, 403),
-        (people.admin, people.olga, 403, 403),
+        (people.admin, people.olga, 404, 404),
         (people.ann, people.ann, 200, 200),
         (people.ann, people.bob, 403, 403),
         (people.ann, people.admin, 403, 403),

@@ -67,7 +67,7 @@ def test_the_gateway_answers_as_it_is_documented(case: Any, home: House, authori
     answer = case.call(
         base_url=base, headers={"Authorization": authorization}, allow_redirects=False, timeout=PATIENCE
     )
-    if answer.status_code == 400 and answer.content == b"Invalid HTTP request received.":
+    if answer.status_code == 431:
         return  # a target of more than 64 KiB does not come past the server
     chosen = "fields" in (case.query or {})  # then whatever was not chosen is not there
     case.validate_response(answer, checks=CHECKS[:-1] if chosen else CHECKS)
