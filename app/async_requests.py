@@ -14,12 +14,13 @@ from urllib.parse import quote, urlsplit
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import configuration, event_settings
+from app import callbacks, configuration, event_settings
 from app.backoff import after_failed_poll
 from app.delivery.carried import Carried
 from app.errors import (
     BadRequest,
     Conflict,
+    DatabaseUnavailable,
     GatewayError,
     NotFound,
     VendorError,
@@ -30,7 +31,7 @@ from app.events import delivery
 from app.ids import new_id
 from app.polling.inside import Answer, Inside
 from app.runtime import Runtime
-from app.store import async_requests, instances, outbox, wakeups
+from app.store import async_requests, instances, outages, outbox, wakeups
 from app.store.leases import Lease, lease_of
 from app.store.new_rows import NewNotification
 from app.store.tables import (
@@ -46,6 +47,8 @@ _ATTEMPTS = 8  # the last one about 10 minutes after the first
 _STEP = timedelta(seconds=5)  # of rest after the first failure; each one doubles it
 _LONGEST_REST = timedelta(minutes=5)
 _MARGIN = timedelta(seconds=60)  # of the lease, beyond the longest time that a request may take
+_URL_HEADER = "Elements-Async-Callback-Url"
+_PASSING = (VendorThrottled, VendorUnavailable, DatabaseUnavailable)  # after these a request is run again
 _OK, _NOT_FOUND, _CONFLICT = 200, 404, 409
 MOST_URLS = 1000  # of one instance within GATEWAY_EVENT_RETENTION
 
@@ -65,9 +68,11 @@ async def dispatch(runtime: Runtime, instance: Instance, wish: Wish, *, url: str
     """Stores a request and answers its id. `url` is where its answer goes, or else the instance's callback.
     Raises BadRequest that names the header where neither is there, and for a URL that cannot be called."""
     carried, found = await _secrets(runtime, instance)
-    callback = event_settings.callback_url(url, name="Elements-Async-Callback-Url") or found
+    named = event_settings.callback_url(url, name=_URL_HEADER)
+    callback = named or found
     if callback is None:
-        raise BadRequest("Elements-Async-Callback-Url: is required where the instance has no callback URL")
+        raise BadRequest(f"{_URL_HEADER}: is required where the instance has no callback URL")
+    await callbacks.check(runtime, named, name=_URL_HEADER)
     now = runtime.clock.now()
     async with runtime.database.write() as connection:
         if not await instances.hold(connection, instance.id):
@@ -170,9 +175,8 @@ class RequestWorker:
         if attempts > _ATTEMPTS:  # the worker of the last one has died
             await self._end(request, lease, _failure(VendorUnavailable("The request was begun too often")))
             return False
-        async with self._runtime.database.write() as connection:
-            if not await async_requests.begin(connection, lease, attempts=attempts):
-                return False
+        if not await self._begin(lease, attempts):
+            return False
         try:
             answer = await self._answer(request)
         except asyncio.CancelledError:
@@ -219,12 +223,26 @@ class RequestWorker:
             return found if _is_made_since(found, request.created_at) else answer
         return answer
 
+    async def _begin(self, lease: Lease, attempts: int) -> bool:
+        async def begin() -> bool:
+            async with self._runtime.database.write() as connection:
+                return await async_requests.begin(connection, lease, attempts=attempts)
+
+        return await outages.repeat(begin, patience=_MARGIN / 2)
+
     async def _postpone(self, lease: Lease, due_at: datetime, **values: Any) -> None:
-        async with self._runtime.database.write() as connection:
-            await async_requests.postpone(connection, lease, due_at=due_at, **values)
+        async def postpone() -> None:
+            async with self._runtime.database.write() as connection:
+                await async_requests.postpone(connection, lease, due_at=due_at, **values)
+
+        await outages.repeat(postpone, patience=_MARGIN / 2)
 
     async def _end(self, request: AsyncRequest, lease: Lease, answer: Answer) -> None:
-        """The transaction of the end: nothing of it happens when the lease was lost."""
+        """The transaction of the end: nothing of it happens when the lease was lost. It is made again while
+        the lease lasts, because what the request was about is done."""
+        await outages.repeat(partial(self._store_end, request, lease, answer), patience=_MARGIN / 2)
+
+    async def _store_end(self, request: AsyncRequest, lease: Lease, answer: Answer) -> None:
         now = self._runtime.clock.now()
         async with self._runtime.database.write() as connection:
             subscription = await async_requests.subscription_of(connection, request.subscription_id)
@@ -240,7 +258,7 @@ class RequestWorker:
 
 def _rest(answer: Answer, attempts: int) -> timedelta | None:
     """How long a request waits for its next attempt; None where its answer is the last word."""
-    if attempts >= _ATTEMPTS or not isinstance(answer.error, VendorThrottled | VendorUnavailable):
+    if attempts >= _ATTEMPTS or not isinstance(answer.error, _PASSING):
         return None
     return after_failed_poll(
         attempts,

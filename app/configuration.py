@@ -6,11 +6,12 @@ import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 
+from app import covering
 from app.errors import BadRequest
 from app.hubs.documents import Field
 from app.registry import Provider
 
-MASK = "********"
+MASK = covering.MASK
 """What an answer shows instead of a secret."""
 
 TOKEN = "oauth.user.token"  # noqa: S105

@@ -14,6 +14,8 @@ GatewayError                    500
 ├── UnsupportedMediaType        415
 ├── RangeNotSatisfiable         416
 ├── TooManyRequests             429   `retry_after` says how long to wait
+├── DatabaseUnavailable         503   the database is away or too busy; `retry_after` says how long to wait
+│   └── LostRace                503   it has preferred another transaction, and this one may be made again
 ├── SettingsError               500   the process refuses to start
 └── VendorError                 502   the vendor was asked, and this came of it
     ├── VendorRefused           400   the vendor says the request is wrong
@@ -117,6 +119,29 @@ class TooManyRequests(GatewayError):
     def __init__(self, message: str | None = None, *, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class DatabaseUnavailable(GatewayError):
+    """The database cannot be used just now; try again in a moment."""
+
+    status = 503
+    retry_after: ClassVar[float] = 2  # seconds; a restart of PostgreSQL takes about as long
+
+    def __init__(self, reason: BaseException, *, passing: bool = True) -> None:
+        """`reason` is what the driver says, for the log and the operator only. What is not `passing`, as a
+        wrong password, does not mend itself."""
+        super().__init__()
+        self.reason = type(reason).__name__
+        self.words = str(reason) or self.reason
+        self.passing = passing
+
+    @property
+    def in_full(self) -> str:
+        return f"{self.reason}: {self.words}"
+
+
+class LostRace(DatabaseUnavailable):
+    """Somebody else changed the same at the same time; try again."""
 
 
 class SettingsError(GatewayError):

@@ -10,7 +10,7 @@ from enum import StrEnum
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import accounts
-from app.errors import BadRequest, Forbidden, GatewayError, NotFound
+from app.errors import BadRequest, Forbidden, NotFound
 from app.runtime import Runtime
 from app.store import event_log, instances, notifications
 from app.store.event_log import Fate, Wanted, Way
@@ -182,7 +182,7 @@ async def accounts_of(
     for account_id in sorted(set(named)):
         try:
             await accounts.get(runtime, caller, account_id)
-        except GatewayError:
+        except (NotFound, Forbidden):
             raise Forbidden(f"accountIds[]: the account {account_id} is not yours to see") from None
     return sorted(set(named)), False
 

@@ -39,12 +39,9 @@ def check_grant(caller: Caller, role: Role) -> None:
         raise Forbidden(f"The role '{role}' can be given only by who has it")
 
 
-def check_sees(caller: Caller, user: User) -> None:
-    """Raises Forbidden for a user that the caller may not see: a `user` sees only himself."""
-    if user.id == caller.user_id:
-        return
-    check_account(caller, user.account_id)
-    require(caller, Role.ACCOUNT)
+def sees(caller: Caller, user: User) -> bool:
+    """Whether a caller who manages users sees this one of his organization."""
+    return caller.role is Role.ORGANIZATION or user.account_id == caller.account_id
 
 
 def check_manages(caller: Caller, user: User) -> None:

@@ -25,7 +25,8 @@ from app.store.vendor_webhooks import Called
 _INSTANCES = 20  # that one call may be for; bounds the work of a call that nobody has authenticated
 _CHANGES = 200  # of one call that are taken from it; each 20 of them repeat its whole body
 
-_HEADER = "element-instances"
+HEADER = "element-instances"
+"""Names instances, where the URL of a call does not."""
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ async def _addressed(runtime: Runtime, provider: Provider, call: Call) -> _Addre
 
 def _named(call: Call) -> list[int] | None:
     """The ids that the URL or a header names, each once; None where neither does."""
-    text = call.query.get("instance") or call.headers.get(_HEADER)
+    text = call.query.get("instance") or call.headers.get(HEADER)
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",", _INSTANCES)]
