@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from app.cli import documents, keys, serving, tenants, trying
+from app.cli import audit, documents, keys, serving, tenants, trying
 from app.errors import GatewayError
 
 cli = typer.Typer(
@@ -16,7 +16,7 @@ cli = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for part in (serving, tenants, keys, documents, trying):
+for part in (serving, tenants, keys, audit, documents, trying):
     cli.add_typer(part.commands)
 
 

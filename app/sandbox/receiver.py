@@ -23,7 +23,7 @@ Signature = Literal["ok", "bad", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One callback as it arrived; the id counts from 1."""
+    """One callback as it arrived; the id counts from 1. `answered` is None where it got no answer."""
 
     id: int
     received_at: datetime
@@ -32,6 +32,7 @@ class Delivery:
     headers: dict[str, str]
     body: bytes
     secondary_signature: Signature = "none"
+    answered: int | None = 200
 
     def content(self) -> Any:
         """The body as JSON; None when it is something else."""
@@ -48,6 +49,7 @@ class Delivery:
             "path": self.path,
             "signature": self.signature,
             "secondary_signature": self.secondary_signature,
+            "answered": self.answered,
             "headers": self.headers,
             "body": self.body.decode(errors="replace"),
             "json": self.content(),
@@ -68,6 +70,11 @@ class Behaviour(BaseModel):
     times: int | None = Field(None, ge=1, description="Callbacks it answers; null is all of them.")
     path: str | None = Field(None, description="The path it is for; null is every other path.")
 
+    @property
+    def answers(self) -> int | None:
+        """The status of the answer; None where there is none."""
+        return None if self.hang or self.cut else self.status
+
 
 class Inbox:
     """The last deliveries and the behaviours; older deliveries fall out."""
@@ -78,12 +85,13 @@ class Inbox:
         self._behaviours: dict[str | None, Behaviour] = {}
         self.count = 0
 
-    def add(self, path: str, headers: dict[str, str], body: bytes) -> Delivery:
+    def add(self, path: str, headers: dict[str, str], body: bytes, answered: int | None) -> Delivery:
         """Keeps a callback."""
         self.count += 1
         signature = self._check(headers.get("elements-webhook-signature"), body)
         secondary = self._check(headers.get("elements-webhook-signature-secondary"), body)
-        delivery = Delivery(self.count, datetime.now(UTC), path, signature, headers, body, secondary)
+        now = datetime.now(UTC)
+        delivery = Delivery(self.count, now, path, signature, headers, body, secondary, answered)
         self._kept.append(delivery)
         return delivery
 
@@ -159,12 +167,14 @@ def create_receiver(
 
     @app.post("/{path:path}", include_in_schema=False, response_model=None)
     async def receive(path: str, request: Request) -> Response:
-        delivery = inbox.add(f"/{path}", dict(request.headers), await request.body())
+        body = await request.body()
+        behaviour = inbox.behaviour(f"/{path}")
+        delivery = inbox.add(f"/{path}", dict(request.headers), body, behaviour.answers)
         if echo:
             print(describe(delivery), flush=True)
         if on_delivery is not None:
             on_delivery(delivery)
-        return await _answer(inbox.behaviour(delivery.path), request)
+        return await _answer(behaviour, request)
 
     return app
 

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import time
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -103,6 +104,14 @@ def test_a_receiver_can_hang_and_cut_and_still_has_the_delivery(receiver: httpx.
     with pytest.raises(httpx.RemoteProtocolError):
         receiver.post("/cut")
     assert [row["path"] for row in deliveries(receiver)] == ["/hang", "/cut"]
+
+
+def test_a_delivery_says_how_it_was_answered(receiver: httpx.Client) -> None:
+    for behaviour in ({}, {"status": 503}, {"cut": True}):
+        receiver.post("/control", json=behaviour)
+        with suppress(httpx.RemoteProtocolError):
+            receiver.post("/any")
+    assert [row["answered"] for row in deliveries(receiver)] == [200, 503, None]
 
 
 def test_the_callback_page_shows_the_code_and_nothing_runs_in_it(receiver: httpx.Client) -> None:
