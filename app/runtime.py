@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 
 from app import __version__, registry
+from app.audit import Noted
 from app.clock import Clock
+from app.codes import Codes
 from app.credentials import Credentials
 from app.delivery.egress import Egress
+from app.errors import SettingsError
 from app.hints import Hints
+from app.http_client import LookUp, checked_sockets
 from app.polling.inside import Inside
+from app.rates import Rates
 from app.registry import Registry
 from app.sealing import Sealer, key_from_file, parse_keys
 from app.sessions import Sessions
 from app.settings import Settings
+from app.store import encryption_keys
 from app.store.engine import Database
+from app.tenants import Session
 from app.upstream.client import open_client
 
 _HINTS = 100_000  # of some 200 bytes each
@@ -54,31 +63,48 @@ class Runtime:
     registry: Registry
     vendors: httpx.AsyncClient
     waits: httpx.AsyncClient
+    elsewhere: httpx.AsyncClient
     egress: Egress
     credentials: Credentials
     hints: Hints
-    sessions: Sessions
+    codes: Codes
+    sessions: Sessions[Session]
+    rates: Rates
     wakeups: Wakeups
+    noted: Noted = field(default_factory=Noted)
     inside: Inside | None = None
     """The surface in this process; whoever has built the application puts it here, before work begins."""
 
 
 def open_database(settings: Settings) -> Database:
     return Database(
-        settings.database, connections=settings.database_connections, timeout=settings.database_timeout
+        settings.database,
+        connections=settings.database_connections,
+        timeout=settings.database_timeout,
+        statement_timeout=settings.database_statement_timeout,
     )
 
 
 def open_sealer(settings: Settings) -> Sealer:
-    """Raises SettingsError when a key is not one."""
+    """Raises SettingsError when a key is not one, and when the key file is gone from beside a database that
+    has secrets: a fresh one would open none of them."""
     if settings.encryption_keys is not None:
         return Sealer(parse_keys(settings.encryption_keys.get_secret_value()))
-    return Sealer(parse_keys(key_from_file(settings.key_file)))
+    path, database = settings.key_file, Path(settings.database.database or "")
+    if not path.exists() and encryption_keys.file_has_secrets(database):
+        raise SettingsError(
+            f"the key file {path} is gone, and {database} has secrets that only its key opens: put it back, "
+            "or its key into GATEWAY_ENCRYPTION_KEYS (docs/operating.md, Encryption keys)"
+        )
+    return Sealer(parse_keys(key_from_file(path), source=str(path)))
 
 
 @asynccontextmanager
-async def open_runtime(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Runtime]:
-    """Opens the database and the clients; closes them whatever happens."""
+async def open_runtime(
+    settings: Settings, clock: Clock | None = None, *, look_up: LookUp = socket.getaddrinfo
+) -> AsyncIterator[Runtime]:
+    """Opens the database and the clients; closes them whatever happens. `look_up` finds the addresses of
+    callbacks."""
     clock = clock or Clock()
     elements = registry.discover(settings.provider_base_urls)
     sealer = open_sealer(settings)
@@ -88,12 +114,21 @@ async def open_runtime(settings: Settings, clock: Clock | None = None) -> AsyncI
     )
     # Connections that are held for minutes, in a pool of their own.
     waits = open_client(connections=settings.long_polls_at_once, timeout=settings.vendor_timeout, agent=AGENT)
+    # Hosts that a vendor's answer names and that are not its own: by the rules for callbacks.
+    elsewhere = open_client(
+        connections=settings.vendor_connections,
+        timeout=settings.vendor_timeout,
+        agent=AGENT,
+        socket_factory=checked_sockets(settings.callback_allowed_networks),
+    )
     egress = Egress(
         timeout=settings.callback_timeout,
         allowed=settings.callback_allowed_networks,
         connections=settings.callbacks_at_once * settings.callback_concurrency,
         agent=AGENT,
+        look_up=look_up,
     )
+    credentials = Credentials(database, sealer, vendors, elements, clock, settings.oauth_apps)
     try:
         yield Runtime(
             settings=settings,
@@ -103,14 +138,19 @@ async def open_runtime(settings: Settings, clock: Clock | None = None) -> AsyncI
             registry=elements,
             vendors=vendors,
             waits=waits,
+            elsewhere=elsewhere,
             egress=egress,
-            credentials=Credentials(database, sealer, vendors, elements, clock, settings.oauth_apps),
+            credentials=credentials,
             hints=Hints(_HINTS),
+            codes=Codes(),
             sessions=Sessions(),
+            rates=Rates(callers=settings.caller_rate, failures=settings.failed_authentications),
             wakeups=Wakeups(),
         )
     finally:
+        await credentials.close(patience=settings.drain_timeout)
         await egress.close()
+        await elsewhere.aclose()
         await waits.aclose()
         await vendors.aclose()
         await database.close()

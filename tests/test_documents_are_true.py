@@ -11,8 +11,6 @@ import zipfile
 from contextlib import closing
 from pathlib import Path
 
-import yaml
-
 from app import registry, settings_page
 from app.cli import documents
 from app.hubs.documents import DocumentsProvider, Power
@@ -42,29 +40,6 @@ def test_the_guide_to_a_new_provider_names_what_there_is() -> None:
         assert power in Power.__members__, power
     for verb in re.findall(r"`(\w+)\(\)`", guide):
         assert hasattr(DocumentsProvider, verb), verb
-
-
-def test_the_lock_names_no_registry() -> None:
-    lock = (ROOT / "requirements.lock").read_text()
-    assert "://" not in lock
-    assert "--" not in lock
-
-
-def test_every_process_of_the_compose_file_is_a_command_of_the_gateway() -> None:
-    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
-    commands = {name: item["command"] for name, item in services.items() if "command" in item}
-    assert commands == {"api": ["serve", "--no-workers"], "worker": ["work"]}
-    assert (services["api"]["deploy"]["replicas"], services["worker"]["deploy"]["replicas"]) == (2, 3)
-
-
-def test_the_image_copies_only_files_that_exist_and_are_not_ignored() -> None:
-    lines = (ROOT / "Dockerfile").read_text().splitlines()
-    copied = [word for line in lines if line.startswith("COPY ") and "--from" not in line
-              for word in line.split()[1:-1]]  # fmt: skip
-    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    assert set(copied) == kept
-    assert all((ROOT / name).exists() for name in copied)
-    assert any(line == "USER 10001:10001" for line in lines)
 
 
 def test_a_wheel_migrates_without_the_checkout(tmp_path: Path) -> None:
