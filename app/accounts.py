@@ -12,13 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import audit, roles
 from app.audit import Action
-from app.credentials import Secrets
 from app.errors import BadRequest, Conflict, NotFound
 from app.runtime import Runtime
 from app.store import accounts, instances, tenants, users
 from app.store.tables import FAILURE_POLICY, Account, FailurePolicy, Instance, Role
 from app.store.tenants import Caller
 from app.store.users import Wanted
+from app.vault.credentials import Secrets
 
 _SETTINGS_LIMIT = 100  # keys
 _SHOWN_AS = {"external_id": "externalId"}

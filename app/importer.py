@@ -14,7 +14,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import callbacks, configuration, event_settings, instances
 from app.configuration import REFRESH_TOKEN
-from app.credentials import app_of
 from app.errors import BadRequest, GatewayError, NotFound
 from app.event_settings import EventSettings
 from app.instances import Kept, Order
@@ -27,6 +26,7 @@ from app.store.tables import Instance, Role
 from app.store.tenants import Caller
 from app.tenants import digest
 from app.upstream import oauth
+from app.vault.credentials import app_of
 from app.wire import instances as wire
 from app.wire import storable
 from app.wire.instances import ExportedInstance

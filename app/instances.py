@@ -12,10 +12,9 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import audit, callbacks, codes, configuration, documents, event_settings, watching
+from app import audit, callbacks, configuration, documents, event_settings, watching
 from app.audit import Action
 from app.configuration import REFRESH_INTERVAL, REFRESH_TIME, REFRESH_TOKEN
-from app.credentials import Secrets, app_of, token_values
 from app.errors import GatewayError, NotFound
 from app.event_settings import EventSettings
 from app.hubs.documents import NEWEST
@@ -28,6 +27,8 @@ from app.store.tenants import Caller
 from app.tenants import digest, new_token
 from app.upstream import oauth
 from app.upstream.oauth import Tokens
+from app.vault import codes
+from app.vault.credentials import Secrets, app_of, token_values
 from app.vendor_webhooks import WebhookWorker
 
 _REVOCATION = timedelta(seconds=5)

@@ -14,8 +14,6 @@ import httpx
 from app import __version__, registry
 from app.audit import Noted
 from app.clock import Clock
-from app.codes import Codes
-from app.credentials import Credentials
 from app.delivery.egress import Egress
 from app.errors import SettingsError
 from app.hints import Hints
@@ -23,13 +21,15 @@ from app.http_client import LookUp, checked_sockets
 from app.polling.inside import Inside
 from app.rates import Rates
 from app.registry import Registry
-from app.sealing import Sealer, key_from_file, parse_keys
 from app.sessions import Sessions
 from app.settings import Settings
 from app.store import encryption_keys
 from app.store.engine import Database
 from app.tenants import Session
 from app.upstream.client import open_client
+from app.vault.codes import Codes
+from app.vault.credentials import Credentials
+from app.vault.sealing import Sealer, key_from_file, parse_keys
 
 _HINTS = 100_000  # of some 200 bytes each
 AGENT = f"elements-gateway/{__version__}"

@@ -14,7 +14,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app import audit, callbacks, configuration, documents, event_settings, instances, watching
 from app.audit import Action
 from app.configuration import MANAGED
-from app.credentials import Secrets
 from app.errors import BadRequest, Conflict, DatabaseUnavailable, LostRace, NotFound, VendorError
 from app.event_settings import EventSettings
 from app.instances import Connected
@@ -23,6 +22,7 @@ from app.store import instances as rows
 from app.store import pollers, vendor_webhooks, wakeups
 from app.store.tables import ExternalAuthentication, Instance, VendorWebhook
 from app.upstream.oauth import Tokens
+from app.vault.credentials import Secrets
 
 _LOOK_AGAIN = 0.1  # seconds, while somebody else changes the same instance or refreshes its tokens
 _SHOWN_AS = {"name": "name", "tags": "tags", "external_authentication": "externalAuthentication"}

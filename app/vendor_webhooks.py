@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 from app import configuration, documents, event_settings
 from app.backoff import after_failed_poll
-from app.credentials import Secrets
 from app.errors import (
     DatabaseUnavailable,
     GatewayError,
@@ -27,6 +26,7 @@ from app.runtime import Runtime
 from app.store import outages, vendor_webhooks
 from app.store.leases import lease_of
 from app.store.tables import Instance, VendorWebhook
+from app.vault.credentials import Secrets
 
 CHECK = timedelta(days=1)
 """How often a webhook is looked after that does not end before."""

@@ -19,10 +19,10 @@ import postgresql
 from processes import House, Process, house
 from sqlalchemy import func, insert, select, text, update
 
-from app.sealing import Sealer, new_key, parse_keys
 from app.settings import Settings
 from app.store.engine import Database
 from app.store.tables import Credential, Instance, Poller, table
+from app.vault.sealing import Sealer, new_key, parse_keys
 
 ACCOUNTS = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
 SECONDS = float(sys.argv[2]) if len(sys.argv) > 2 else 60.0

@@ -13,7 +13,7 @@ from pathlib import Path
 import processes
 import psutil
 
-from app import sealing
+from app.vault import sealing
 
 EVENTS = 10_000
 PATIENCE = 300

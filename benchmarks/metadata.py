@@ -22,7 +22,7 @@ import httpx
 import processes
 from twins import twin_of
 
-from app import sealing
+from app.vault import sealing
 
 CONNECTIONS = 32
 SECONDS = 5.0

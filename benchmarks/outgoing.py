@@ -12,10 +12,10 @@ from app.clock import Clock
 from app.delivery.carried import Carried
 from app.ids import new_id
 from app.runtime import Runtime, open_runtime
-from app.sealing import new_key
 from app.settings import load
 from app.store import migrations, outbox
 from app.store.tables import Delivery, DeliveryStatus, Notification, Subscription
+from app.vault.sealing import new_key
 
 KEY = "a key of some length"
 BODY = json.dumps(

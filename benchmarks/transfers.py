@@ -27,7 +27,8 @@ import processes
 import psutil
 from twins import twin_of
 
-from app import registry, sealing
+from app import registry
+from app.vault import sealing
 
 SIZE = 2**30
 BLOCK = bytes(range(256)) * 4096

@@ -9,8 +9,8 @@ import httpx
 import pytest
 from gateway import Gateway
 
-from app.codes import Codes, key
 from app.upstream.oauth import Tokens
+from app.vault.codes import Codes, key
 
 GIVEN = Tokens("access", "refresh", None, datetime(2026, 2, 1, tzinfo=UTC))
 

@@ -15,8 +15,6 @@ from box_account import Box
 from gateway import Gateway
 from sqlalchemy import select
 
-from app import unsaved
-from app.credentials import Credentials, Secrets
 from app.errors import (
     DatabaseUnavailable,
     GrantRefused,
@@ -33,6 +31,8 @@ from app.store import instances, pollers
 from app.store.tables import Delivery, Event, Instance, table
 from app.upstream import oauth
 from app.upstream.oauth import Tokens
+from app.vault import unsaved
+from app.vault.credentials import Credentials, Secrets
 
 
 @pytest.fixture

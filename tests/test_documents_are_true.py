@@ -11,9 +11,10 @@ import zipfile
 from contextlib import closing
 from pathlib import Path
 
-from app import registry, settings_page
+from app import registry
 from app.cli import documents
 from app.hubs.documents import DocumentsProvider, Power
+from app.settings import page as settings_page
 
 ROOT = Path(__file__).parent.parent
 

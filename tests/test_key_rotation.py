@@ -19,18 +19,19 @@ from gateway import Gateway
 from pydantic import SecretStr
 from sqlalchemy import Connection, LargeBinary, select, update
 
-from app import key_rotation, links, lost_key, subscribing, vendor_webhooks
-from app.credentials import Credentials, Secrets
+from app import links, subscribing, vendor_webhooks
 from app.errors import BadRequest, SettingsError
-from app.key_rotation import Rotation
 from app.runtime import open_sealer
-from app.sealing import Sealer, new_key, parse_keys
 from app.settings import Settings
 from app.store import encryption_keys, instances, migrations, outbox
 from app.store import vendor_webhooks as stored_webhooks
 from app.store.encryption_keys import SEALED_TABLES, SealedTable
 from app.store.engine import Database
 from app.store.tables import Credential, FileLink, metadata, table
+from app.vault import key_rotation, lost_key
+from app.vault.credentials import Credentials, Secrets
+from app.vault.key_rotation import Rotation
+from app.vault.sealing import Sealer, new_key, parse_keys
 
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
 OLD, NEW, FOREIGN = (

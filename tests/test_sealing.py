@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import SettingsError
-from app.sealing import Sealer, key_from_file, key_id, parse_keys
+from app.vault.sealing import Sealer, key_from_file, key_id, parse_keys
 
 OLD, NEW = ("b2xk" * 10 + "b2w=", "bmV3" * 10 + "bmU=")
 

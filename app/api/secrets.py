@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Response
 
-from app.setting_types import LONGEST_OVERLAP
+from app.settings.types import LONGEST_OVERLAP
 
 
 async def _unkept(response: Response) -> None:

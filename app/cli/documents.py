@@ -6,8 +6,9 @@ import json
 
 import typer
 
-from app import __version__, registry, settings_page
+from app import __version__, registry
 from app.settings import Settings
+from app.settings import page as settings_page
 
 commands = typer.Typer()
 

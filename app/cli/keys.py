@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from app import key_rotation, lost_key, sealing
 from app.cli import start
 from app.clock import Clock
-from app.key_rotation import KeyState, Rotation
 from app.runtime import open_sealer
 from app.settings import Settings
+from app.vault import key_rotation, lost_key, sealing
+from app.vault.key_rotation import KeyState, Rotation
 
 commands = typer.Typer()
 keys = typer.Typer(help="Keys that seal secrets at rest.", no_args_is_help=True)

@@ -20,7 +20,7 @@ from tenacity import (
     wait_random,
 )
 
-from app import acting, key_rotation, logs, settings
+from app import acting, logs, settings
 from app.clock import Clock
 from app.errors import DatabaseUnavailable, SettingsError
 from app.runtime import open_database, open_sealer
@@ -29,6 +29,7 @@ from app.store import engine, migrations
 from app.store.engine import Database
 from app.store.migrations import Fit
 from app.tenants import NewSecrets
+from app.vault import key_rotation
 
 T = TypeVar("T")
 

@@ -14,8 +14,8 @@ from app.cli import start
 from app.clock import Clock
 from app.errors import BadRequest
 from app.runtime import open_runtime
-from app.setting_types import LONGEST_OVERLAP, Overlap
 from app.settings import Settings
+from app.settings.types import LONGEST_OVERLAP, Overlap
 from app.tenants import NewSecrets
 
 if TYPE_CHECKING:

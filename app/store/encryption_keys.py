@@ -13,9 +13,9 @@ from typing import Any
 from sqlalchemy import case, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.sealing import KEY_ID_BYTES
 from app.store.engine import inserting
 from app.store.tables import Credential, EncryptionKey, FileLink, Subscription, VendorWebhook, table
+from app.vault.sealing import KEY_ID_BYTES
 
 _keys = table(EncryptionKey)
 

@@ -15,9 +15,9 @@ from pydantic import (
 )
 
 from app import configuration
-from app.credentials import Secrets
 from app.registry import Provider
 from app.store.tables import ExternalAuthentication, Instance, Poller, User, VendorWebhook
+from app.vault.credentials import Secrets
 from app.wire import dates, elements
 from app.wire.elements import ElementBody, ElementConfigurationBody
 from app.wire.lenient import LenientBody

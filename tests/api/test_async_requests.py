@@ -16,9 +16,9 @@ from sqlalchemy import select, update
 
 from app.async_requests import RequestWorker
 from app.poller import PollWorker
-from app.sealing import Sealer
 from app.store import outbox
 from app.store.tables import AsyncRequest, Callback, Delivery, Instance, Notification, Subscription, table
+from app.vault.sealing import Sealer
 
 CALLBACK = "https://app.example.com/done"
 LATER = {"Elements-Async-Request": "True", "Elements-Async-Callback-Url": CALLBACK}

@@ -10,10 +10,10 @@ from datetime import datetime
 from app import audit
 from app.audit import Action
 from app.errors import LostRace, SettingsError
-from app.sealing import Sealer
 from app.store import encryption_keys
 from app.store.encryption_keys import SEALED_TABLES, SealedRow, SealedTable
 from app.store.engine import Database
+from app.vault.sealing import Sealer
 
 _BATCH = 100  # rows of one transaction, which others wait for who want one of them
 _LOOK = 5_000  # rows of one look at who has sealed them

@@ -10,13 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import audit
 from app.audit import Action
-from app.credentials import Secrets, packed
 from app.errors import BadRequest
-from app.sealing import Sealer, key_id
 from app.store import encryption_keys, instances, pollers
 from app.store.encryption_keys import SEALED_TABLES, SealedRow, SealedTable
 from app.store.engine import Database
 from app.store.tables import Credential, FileLink, table
+from app.vault.credentials import Secrets, packed
+from app.vault.sealing import Sealer, key_id
 
 _BATCH = 100
 _NOTHING = packed(Secrets(token="", values={}))

@@ -18,11 +18,11 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as UnreadableSource
 from sqlalchemy.engine import URL
 
-from app import database_url
 from app.backoff import RetryPlan
 from app.errors import SettingsError
-from app.secret_files import SecretFiles
-from app.setting_types import Duration, OAuthApp, UrlBeginning
+from app.settings import database_url
+from app.settings.secret_files import SecretFiles
+from app.settings.types import Duration, OAuthApp, UrlBeginning
 
 PREFIX = "GATEWAY_"
 

@@ -32,15 +32,15 @@ from app.errors import (
 from app.events import Origin, grant_revoked
 from app.ids import new_id
 from app.registry import Provider, Registry
-from app.sealing import Sealer
-from app.setting_types import OAuthApp
+from app.settings.types import OAuthApp
 from app.store import instances, pollers
 from app.store.engine import Database
 from app.store.tables import Credential, Instance, Via
 from app.tasks import to_its_end
-from app.unsaved import Unsaved
 from app.upstream import oauth
 from app.upstream.oauth import App, Tokens
+from app.vault.sealing import Sealer
+from app.vault.unsaved import Unsaved
 
 _EARLY = timedelta(minutes=5)
 """A token is refreshed this long before its end, or when a tenth of its life is left if that is less."""
