@@ -51,6 +51,9 @@ class Loop(Generic[Row]):
             self.wakeup.clear()
             free = self.places - len(self._running)
             claimed = await self._claim()
+            if claimed is None:
+                await asyncio.sleep(_AFTER_ERROR)
+                continue
             for row in claimed:
                 task = asyncio.create_task(self._guarded(row))
                 self._running.add(task)
@@ -60,7 +63,8 @@ class Loop(Generic[Row]):
         if self._running:
             await asyncio.gather(*self._running, return_exceptions=True)
 
-    async def _claim(self) -> Sequence[Row]:
+    async def _claim(self) -> Sequence[Row] | None:
+        """None when the database could not be asked."""
         free = self.places - len(self._running)
         if free <= 0:
             return []
@@ -73,8 +77,7 @@ class Loop(Generic[Row]):
         else:
             self._note(away=False)
             return claimed
-        await asyncio.sleep(_AFTER_ERROR)
-        return []
+        return None
 
     def _note(self, *, away: bool, **facts: str) -> None:
         """One line when an outage begins, and one when it is over."""

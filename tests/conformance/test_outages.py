@@ -130,15 +130,22 @@ async def test_what_a_statement_does_wrong_stays_its_own_error(database: Databas
             await connection.execute(text("INSERT INTO item VALUES (1, 1)"))
 
 
-async def test_a_statement_and_a_wait_for_a_connection_have_an_end(database: Database) -> None:
-    short = timedelta(seconds=0.2)
+async def test_a_statement_has_an_end(database: Database) -> None:
     hasty = opened(
-        database.engine.url.render_as_string(hide_password=False), timeout=short, statement_timeout=short
+        database.engine.url.render_as_string(hide_password=False),
+        timeout=timedelta(seconds=PATIENCE),
+        statement_timeout=timedelta(seconds=0.2),
     )
     with pytest.raises(DatabaseUnavailable) as caught:
         async with hasty.write() as connection:
             await connection.execute(text("SELECT pg_sleep(60)"))
     assert caught.value.reason == "QueryCanceledError"
+    await hasty.close()
+
+
+async def test_a_wait_for_a_connection_has_an_end(database: Database) -> None:
+    url = database.engine.url.render_as_string(hide_password=False)
+    hasty = opened(url, timeout=timedelta(seconds=2))
     async with hasty.write(), hasty.write(), hasty.write():
         with pytest.raises(DatabaseUnavailable):
             async with hasty.read() as connection:

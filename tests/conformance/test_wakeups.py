@@ -59,8 +59,8 @@ async def test_listening_goes_on_after_the_connection_was_cut(pair: tuple[Databa
     listener = asyncio.create_task(wakeups.listen(mine, {Poller: pollers}))
     await woken(pollers)
     async with other.write() as connection:
-        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
-        await connection.execute(text(cut))
+        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+        await connection.execute(text(f"{cut} AND query LIKE 'LISTEN%'"))
     await woken(pollers)  # it listens again
     async with other.write() as connection:
         await wakeups.notify(connection, Poller)

@@ -13,7 +13,7 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from conftest import ENCRYPTION_KEY
 from postgresql import Server
-from processes import House, eventually, house
+from processes import PATIENCE, House, eventually, house
 from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import make_url
 
@@ -32,7 +32,12 @@ ADDING = """
 def upgrade():
     op.add_column("delivery", sa.Column("colour", sa.Text(), nullable=True))
     op.create_table("palette", sa.Column("id", sa.Integer(), primary_key=True))
+"""
+INDEXING = """
+def upgrade():
     with op.get_context().autocommit_block():
+        op.execute("SET lock_timeout = 0")
+        op.execute("DROP INDEX CONCURRENTLY IF EXISTS ix_delivery_colour")
         op.create_index("ix_delivery_colour", "delivery", ["colour"], postgresql_concurrently=True)
 """
 TAKING = """
@@ -106,6 +111,7 @@ async def test_old_workers_go_on_and_start_anew_while_the_schema_grows(
     home: House, database: Database, scripts: Scripts
 ) -> None:
     scripts.add("later", ADDING, before=HEAD, oldest=HEAD)
+    scripts.add("indexed", INDEXING, before="later", oldest=HEAD)
     home.serve("--no-workers")
     workers = [home.work(), home.work()]
     home.connect()
@@ -139,6 +145,30 @@ async def test_a_schema_that_took_something_away_refuses_an_old_start(
             assert "Traceback" not in process.said()
 
 
+async def test_an_index_that_waits_for_an_old_reader_is_built_when_he_has_ended(
+    database: Database, scripts: Scripts
+) -> None:
+    scripts.add("later", ADDING, before=HEAD, oldest=HEAD)
+    await scripts.apply(database)
+    scripts.add("indexed", INDEXING, before="later", oldest=HEAD)
+    reader = await database.engine.connect()
+    await reader.execution_options(isolation_level="REPEATABLE READ")
+    await reader.execute(text("SELECT count(*) FROM delivery"))
+    building = asyncio.create_task(scripts.apply(database))
+    waits = (
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX%' AND wait_event = 'virtualxid'"
+    )
+    async with asyncio.timeout(PATIENCE), database.read() as connection:
+        while not await connection.scalar(text(waits)):
+            await asyncio.sleep(0.05)
+    assert not building.done()
+    await reader.close()
+    await building
+    async with database.read() as connection:
+        built = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_delivery_colour'::regclass"
+        assert await connection.scalar(text(built))
+
+
 async def test_a_migration_that_does_not_say_what_can_live_with_it_changes_nothing(
     database: Database, scripts: Scripts
 ) -> None:
@@ -162,6 +192,7 @@ async def test_every_migration_after_0005_that_takes_something_away_raises_what_
     url = await asyncio.to_thread(postgresql.new_database, migrated=False)
     database = Database(make_url(url).set(drivername="postgresql+asyncpg"))
     scripts.add("later", ADDING, before=HEAD, oldest=HEAD)
+    scripts.add("indexed", INDEXING, before="later", oldest=HEAD)
     order = list(ScriptDirectory(str(scripts._folder)).walk_revisions())[::-1]
     await scripts.apply(database, "0005")
     for item in order[5:]:
