@@ -22,7 +22,7 @@ from twins import twin_of
 
 T = TypeVar("T")
 
-PATIENCE = 30.0  # seconds for anything that must happen
+PATIENCE = 60.0  # seconds for anything that must happen, on a machine that is busy with other things
 
 
 def eventually(ask: Callable[[], T], what: str) -> T:

@@ -6,9 +6,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -19,21 +20,23 @@ from app.torture.fleet import Fleet
 from app.torture.vendors import NoConsent, Vendors
 
 _TRIES = 60
+_CONNECTING = 90.0  # seconds for one try: nothing is broken yet, and a second account would be one too many
 _REST = 0.5  # seconds between two tries
 _LOOK = 2.0  # seconds between two looks of the owner at his accounts
+_INTERVALS = ("0.012", "0.011", "0.01")  # minutes between two polls
 _WRITING = 1.0  # seconds between two files, on average
 
 
 @dataclass
 class Owner:
     """Connects accounts, and does what he would do by hand: connects one again whose grant has ended, and
-    asks for what is queued. `grants_ended` are the names of the accounts whose grants did, in their order."""
+    asks for what is queued. `grants_ended` are the apps whose grants did, and when that was noticed."""
 
     http: httpx.AsyncClient
     fleet: Fleet
     vendors: Vendors
     instances: dict[Account, dict[str, Any]] = field(default_factory=dict)
-    grants_ended: list[str] = field(default_factory=list)
+    grants_ended: list[tuple[str, datetime]] = field(default_factory=list)
     redelivered: int = 0
     _renewing: set[Account] = field(default_factory=set)
 
@@ -42,55 +45,59 @@ class Owner:
         order = {
             "element": {"key": account.place.element},
             "name": account.name,
-            "providerData": {"code": await self.vendors.code(account)},
             "configuration": account.configuration(self.fleet.receiver.url),
         }
-        instance = await self._ask("POST", "/instances", json=order, tries=1)
+        instance = await self._with_code(account, "POST", "/instances", order, timeout=_CONNECTING)
         self.instances[account] = instance
         topic = f"instance-{instance['id']}-{account.place.element}-events"
         config = {"url": self.fleet.receiver.url + CROWD, "signatureKey": SIGNATURE_KEY}
         body = {"channel": "webhook", "topics": [topic], "config": config}
-        await self._ask("POST", "/notifications/subscriptions", json=body, tries=1)
+        await self._ask("POST", "/notifications/subscriptions", json=body, timeout=_CONNECTING)
 
     async def look_after(self) -> None:
-        """Until it is cancelled: accounts whose grant has ended are connected again."""
-        while True:
+        """Until it is cancelled: accounts whose grant has ended are connected again, and one after the other
+        gets another interval."""
+        for interval, account in zip(itertools.cycle(_INTERVALS), itertools.cycle([*self.instances])):
             await asyncio.sleep(_LOOK)
             with suppress(_NotAnswered):
                 await self.renew()
+                body = {"configuration": {"event.poller.refresh_interval": interval}}
+                await self._ask("PATCH", f"/instances/{self.instances[account]['id']}", json=body, tries=4)
 
-    async def renew(self) -> int:
-        """Connects again what has to be, and answers how many those are."""
-        renewed = 0
+    async def renew(self) -> None:
+        """Connects again what has to be."""
         for account, instance in self.instances.items():
             path = f"/instances/{instance['id']}"
             if (await self._ask("GET", path))["valid"]:
                 continue
             if account not in self._renewing:  # else it was interrupted, and goes on
                 self._renewing.add(account)
-                self.grants_ended.append(account.name)
-            await self._renew(account, path)
+                self.grants_ended.append((account.client_id, datetime.now(UTC)))
+            await self._with_code(account, "PUT", path, {})
             self._renewing.discard(account)
-            renewed += 1
-        return renewed
 
-    async def _renew(self, account: Account, path: str) -> None:
+    async def _with_code(
+        self, account: Account, method: str, path: str, order: dict[str, Any], **call: Any
+    ) -> Any:
         """A code works once, so each try takes a new one."""
         for _ in range(_TRIES):
             with suppress(_NotAnswered, NoConsent):
-                body = {"providerData": {"code": await self.vendors.code(account)}}
-                await self._ask("PUT", path, json=body, tries=1)
-                return
+                body = order | {"providerData": {"code": await self.vendors.code(account)}}
+                return await self._ask(method, path, json=body, tries=1, **call)
             await asyncio.sleep(_REST)
-        raise GatewayError(f"{account.name} cannot be connected again")
+        raise GatewayError(f"{account.name} cannot be connected")
 
-    async def redeliver(self) -> int:
-        """Asks for everything that is queued."""
-        path = "/notifications/subscriptions/deliveries"
-        answer = await self._ask("PUT", path, params={"where": "status='queued'"})
-        self.redelivered += answer["redelivered"]
-        sent: int = answer["redelivered"]
-        return sent
+    async def redeliver(self, ended: Iterable[tuple[int, str]]) -> None:
+        """Asks for what is queued for these instances and paths, whose subscriptions were ended with 410. No
+        other may have been given up: the ladder of retries is longer than a run, so what is queued for them
+        is left to be missed."""
+        for instance_id, path in sorted(ended):
+            url = self.fleet.receiver.url + path
+            where = f"status='queued' and instanceId={instance_id} and config.url='{url}'"
+            answer = await self._ask(
+                "PUT", "/notifications/subscriptions/deliveries", params={"where": where}
+            )
+            self.redelivered += answer["redelivered"]
 
     async def write(self, seed: int, accounts: Sequence[Account]) -> None:
         """Until it is cancelled: a program makes files and versions through the gateway. One that gives up

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from app.errors import GatewayError
 from app.torture import accounts
 from app.torture.processes import Process, free_port, secrets_of
@@ -24,6 +26,9 @@ REFRESH_LEASE = 33.0
 
 _PATIENCE = 90.0  # seconds until a process must be ready, on a machine that is busy with its suite as well
 _RESTING = 0.05  # seconds between two looks
+
+_KEYS = "GATEWAY_ENCRYPTION_KEYS"
+_ROTATIONS = 60  # tries; each ends early where the database is away
 
 _SHORT = {
     "GATEWAY_POLL_INTERVAL_FLOOR": "0.2",
@@ -100,6 +105,44 @@ class Fleet:
                 self.died += 1
                 one.start()
 
+    async def rotate_keys(self) -> None:
+        """The second key is the first one of whatever starts from now on, one process at once, and everything
+        is sealed with it. Raises GatewayError where that is not done although it was tried many times."""
+        restarted = next(iter(self.gateways.values()))
+        for one in self.gateways.values():
+            first, second = one.environment[_KEYS].split(",")
+            one.environment = {**one.environment, _KEYS: f"{second},{first}"}
+        if restarted.kill():  # else whoever has killed it starts it again
+            restarted.start()
+        rotation = Process("keys", ["keys", "rotate"], restarted.environment, restarted.folder)
+        try:
+            for _ in range(_ROTATIONS):
+                rotation.start()
+                if await asyncio.to_thread(rotation.life.process.wait) == 0:
+                    return
+        finally:
+            rotation.kill()
+        raise GatewayError(f"the keys were not rotated: {rotation.life.said()[-500:]}")
+
+    def mark(self) -> None:
+        """From now on each process has to work anew."""
+        for one in self.gateways.values():
+            one.mark()
+
+    async def hung(self, http: httpx.AsyncClient) -> list[str]:
+        """The processes that have done nothing since they were marked: no poll, or no answer on `/ready`."""
+        return [one.name for one in self.gateways.values() if not await self._works(one, http)]
+
+    async def _works(self, process: Process, http: httpx.AsyncClient) -> bool:
+        if process.port is not None:
+            try:
+                answer = await http.get(process.url + "/ready")
+            except httpx.TransportError:
+                return False
+            if not answer.is_success:
+                return False
+        return process.has_worked or not process.works
+
     def kill(self) -> None:
         """Ends every process at once."""
         for one in (*self.gateways.values(), self.receiver, self.sandbox):
@@ -110,7 +153,7 @@ class Fleet:
 @asynccontextmanager
 async def running(folder: Path, database_url: str, *, many: bool) -> AsyncIterator[Fleet]:
     """Two APIs and three workers where there are `many`, else one process that does everything. All have
-    ended afterwards, whatever happens."""
+    ended afterwards; where the harness itself is killed, they end with it on Linux."""
     sandbox = _witness("sandbox", folder)
     receiver = _witness("receiver", folder, "--signature-key", accounts.SIGNATURE_KEY)
     commands = _MANY if many else _ONE
@@ -139,7 +182,7 @@ def _witness(name: str, folder: Path, *words: str) -> Process:
 def _environment(database_url: str, sandbox_url: str, public_url: str) -> dict[str, str]:
     return {
         "GATEWAY_DATABASE_URL": database_url,
-        "GATEWAY_ENCRYPTION_KEYS": base64.b64encode(secrets.token_bytes(32)).decode(),
+        _KEYS: ",".join(base64.b64encode(secrets.token_bytes(32)).decode() for _ in range(2)),
         "GATEWAY_PROVIDER_BASE_URLS": accounts.base_urls(sandbox_url),
         "GATEWAY_CALLBACK_ALLOWED_NETWORKS": '["127.0.0.0/8"]',
         "GATEWAY_PUBLIC_URL": public_url,

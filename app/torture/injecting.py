@@ -18,6 +18,7 @@ from app.torture.fleet import Fleet
 from app.torture.postgresql import Server
 from app.torture.processes import Process
 from app.torture.receivers import Receivers
+from app.torture.report import BACKWARDS, FORWARDS
 from app.torture.vendors import Vendors
 
 _DATABASE_IS_AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
@@ -62,8 +63,7 @@ class Injector:
             case Kind.CUT:
                 done = await self._cut(fault)
             case Kind.STEP:
-                self.fleet.gateways[fault.target].step(fault.seconds)
-                done = 1
+                done = self._step(fault)
             case Kind.EXPIRE:
                 done = await self._expire(fault)
             case Kind.VENDOR:
@@ -93,6 +93,15 @@ class Injector:
         await asyncio.sleep(fault.seconds)
         process.resume(life)
         return 1
+
+    def _step(self, fault: Fault) -> int:
+        """A clock that is right already and is set right was not stepped."""
+        process = self.fleet.gateways[fault.target]
+        before, after = process.offset, fault.seconds
+        process.step(after)
+        self.counts[FORWARDS] += after > before
+        self.counts[BACKWARDS] += after < before
+        return int(after != before)
 
     async def _restart(self, fault: Fault) -> int:
         if self.server is None or self._restarting.locked():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
@@ -48,7 +48,7 @@ class Told:
 @dataclass(frozen=True)
 class Arrival:
     """One POST at a receiver, in the order in which they came. `accepted` says that it was answered with
-    2xx; `digest` stands for the bytes of the body."""
+    2xx, `gone` that it was 410; `digest` stands for the bytes of the body."""
 
     number: int
     at: datetime
@@ -59,6 +59,7 @@ class Arrival:
     signed: bool
     digest: str
     told: tuple[Told, ...]
+    gone: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,6 @@ class Expected:
     instance_id: int
     paths: Sequence[str]
     ordered: frozenset[str]
-    called: bool
     changes: Sequence[Happened]
 
 
@@ -111,30 +111,56 @@ def reconcile(expected: Iterable[Expected], arrivals: Sequence[Arrival]) -> Tall
     """Compares what happened with what arrived, path by path."""
     tally = Tally(arrivals=len(arrivals), refused=sum(not item.accepted for item in arrivals))
     _check_bodies(arrivals, tally)
-    here: dict[tuple[str, int], list[Arrival]] = defaultdict(list)
-    for item in arrivals:
-        here[item.path, item.instance_id].append(item)
+    of_instance = by_instance(arrivals)
     for account in expected:
-        of_account = [item for path in account.paths for item in here[path, account.instance_id]]
-        _check_ids(account, of_account, tally)
+        here = of_instance[account.instance_id]
+        match = matched(account, here)
+        _check_ids(account, here, match, tally)
         for path in account.paths:
-            tally.add(_at_path(account, path, here[path, account.instance_id]))
+            tally.add(_at_path(account, path, [item for item in here if item.path == path], match))
     return tally
 
 
-def lost(account: Expected, arrivals: Iterable[Arrival]) -> list[Happened]:
-    """The changes of an account that are in no accepted body of one path."""
-    told = [event for item in arrivals if item.accepted for event in item.told]
-    if not account.called:
-        keys = {event.key for event in told}
-        return [change for change in account.changes if change.key not in keys]
-    counts = Counter(event.thing for event in {event.sequence: event for event in told}.values())
-    missing: list[Happened] = []
+def by_instance(arrivals: Iterable[Arrival]) -> Mapping[int, list[Arrival]]:
+    """What arrived, for each instance in the order in which it came."""
+    found: dict[int, list[Arrival]] = defaultdict(list)
+    for item in arrivals:
+        found[item.instance_id].append(item)
+    return found
+
+
+def missing(account: Expected, arrivals: Sequence[Arrival]) -> int:
+    """How many changes of an account were in no accepted body, each counted once for each of its paths; the
+    arrivals are all of the account's."""
+    match = matched(account, arrivals)
+    at = {path: [item for item in arrivals if item.path == path] for path in account.paths}
+    return sum(len(_lost(account, here, match)) for here in at.values())
+
+
+def matched(account: Expected, arrivals: Iterable[Arrival]) -> Mapping[int, str]:
+    """Which change each numbered event tells of, by the key of the change. An event that has a key tells of
+    its own; one that has none of the earliest change of its object that nobody else tells of, and that had
+    happened when the event first came. What tells of nothing is left out."""
+    first = {event.sequence: (event, item.at) for item in reversed([*arrivals]) for event in item.told}
+    keys = {change.key for change in account.changes}
+    found = {number: event.key for number, (event, _) in first.items() if event.key in keys}
+    told = set(found.values())
+    free: dict[Thing, list[Happened]] = defaultdict(list)
     for change in account.changes:
-        if not counts[change.thing]:
-            missing.append(change)
-        counts[change.thing] -= counts[change.thing] > 0
-    return missing
+        if change.key not in told:
+            free[change.thing].append(change)
+    without = ((at, number, event) for number, (event, at) in first.items() if event.key is None)
+    for at, number, event in sorted(without, key=lambda one: one[:2]):
+        waiting = free[event.thing]
+        if waiting and waiting[0].at <= at:
+            found[number] = waiting.pop(0).key
+    return {number: key for number, key in found.items() if key is not None}
+
+
+def _lost(account: Expected, arrivals: Iterable[Arrival], match: Mapping[int, str]) -> list[Happened]:
+    """The changes of an account that are in no accepted body of one path."""
+    told = {match.get(event.sequence) for item in arrivals if item.accepted for event in item.told}
+    return [change for change in account.changes if change.key not in told]
 
 
 def _check_bodies(arrivals: Sequence[Arrival], tally: Tally) -> None:
@@ -147,41 +173,42 @@ def _check_bodies(arrivals: Sequence[Arrival], tally: Tally) -> None:
             tally.blame("bodies_changed", f"notification {item.notification_id} came with other bytes")
 
 
-def _check_ids(account: Expected, arrivals: Sequence[Arrival], tally: Tally) -> None:
-    """No change is told by two notifications. Of what was called, no more is told than has happened."""
+def _check_ids(
+    account: Expected, arrivals: Sequence[Arrival], match: Mapping[int, str], tally: Tally
+) -> None:
+    """No change is told by two notifications, and nothing is told that has not happened, or has been told."""
     ids: dict[str, set[str]] = defaultdict(set)
-    things: dict[Thing, set[int]] = defaultdict(set)
+    over: dict[int, Told] = {}
     for item in arrivals:
         for event in filter(lambda told: told.is_change, item.told):
-            things[event.thing].add(event.sequence)
-            if event.key is not None:
-                ids[event.key].add(item.notification_id)
+            if (key := match.get(event.sequence)) is None:
+                over[event.sequence] = event
+            else:
+                ids[key].add(item.notification_id)
     for key, found in ids.items():
         if len(found) > 1:
             tally.blame("under_two_ids", f"change {key} of instance {account.instance_id}: {sorted(found)}")
-    happened = Counter(change.thing for change in account.changes)
-    for thing, numbers in things.items() if account.called else ():
-        for number in sorted(numbers)[happened[thing] :]:
-            what = f"object {thing[0]} of instance {account.instance_id}: {happened[thing]} changes"
-            tally.blame("under_two_ids", f"{what}, told {len(numbers)} times, the last as number {number}")
+    for number, event in sorted(over.items()):
+        what = f"object {event.object_id} of instance {account.instance_id}"
+        tally.blame("under_two_ids", f"{what}: number {number} tells of no change that was left to tell")
 
 
-def _at_path(account: Expected, path: str, arrivals: Sequence[Arrival]) -> Tally:
+def _at_path(account: Expected, path: str, arrivals: Sequence[Arrival], match: Mapping[int, str]) -> Tally:
     """What one callback of one account got."""
     accepted = [item for item in arrivals if item.accepted]
     distinct = {item.notification_id for item in accepted}
     tally = Tally(changes=len(account.changes), duplicated=len(accepted) - len(distinct))
-    missing = lost(account, arrivals)
-    tally.received = tally.changes - len(missing)
+    never = _lost(account, arrivals, match)
+    tally.received = tally.changes - len(never)
     where = f"of instance {account.instance_id} at {path}"
-    for change in missing:
+    for change in never:
         tally.blame("lost", f"change {change.key} {where}, made {change.at:%H:%M:%S}")
     for number in _missing_numbers(accepted):
         tally.blame("numbers_missing", f"{number} {where}")
     if path in account.ordered:
         for sentence in _out_of_order(arrivals):
             tally.blame("order_broken", f"{sentence} {where}")
-    tally.longest_gap = max(_gaps(account.changes, accepted, by_key=not account.called), default=timedelta(0))
+    tally.longest_gap = max(_gaps(account.changes, accepted, match), default=timedelta(0))
     return tally
 
 
@@ -211,15 +238,13 @@ def _out_of_order(arrivals: Sequence[Arrival]) -> Iterator[str]:
                 yield f"object {object_id}: {other} came before {one} was taken"
 
 
-def _gaps(changes: Sequence[Happened], accepted: Sequence[Arrival], *, by_key: bool) -> Iterator[timedelta]:
+def _gaps(
+    changes: Sequence[Happened], accepted: Sequence[Arrival], match: Mapping[int, str]
+) -> Iterator[timedelta]:
     """From each change that arrived to its first arrival."""
-    waiting: Mapping[str | Thing | None, list[datetime]] = defaultdict(list)
-    for change in changes:
-        waiting[change.key if by_key else change.thing].append(change.at)
-    seen: set[int] = set()
+    waiting = {change.key: change.at for change in changes}
     for item in accepted:
         for event in item.told:
-            times = waiting.get(event.key if by_key else event.thing)
-            if times and event.sequence not in seen:
-                yield item.at - times.pop(0)
-            seen.add(event.sequence)
+            began = waiting.pop(match.get(event.sequence, ""), None)
+            if began is not None:
+                yield item.at - began

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import tempfile
 import warnings
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 
 from app.errors import GatewayError
+from app.torture import watchdog
 
 NAME = "torture"
 
@@ -47,11 +47,6 @@ class Server:
             options = ["-o", f'-h "" -k {self._socket_folder}', "-l", str(self._data / "log")]
             await self._control(*options, "start")
 
-    async def end(self) -> None:
-        """Ends it for good, in whatever state it is."""
-        with suppress(GatewayError):
-            await self._control("-m", "immediate", "stop")
-
     async def cut(self, share: float) -> int:
         """Ends this share of the connections to the database, the oldest first, and answers how many."""
         connection = await asyncpg.connect(self.url("postgres"))
@@ -82,23 +77,20 @@ class Server:
 
 @asynccontextmanager
 async def running() -> AsyncIterator[Server]:
-    """A server with an empty database, ended and removed afterwards. It lives under /tmp because it may run
-    as a user of its own, who must be able to reach it, and because a socket's path must be short.
+    """A server with an empty database, ended and removed afterwards, also where this process is killed. It
+    lives under /tmp because it may run as a user of its own, who must be able to reach it, and because a
+    socket's path must be short.
 
     Raises GatewayError where the package that brings PostgreSQL is not installed.
     """
     package = _package()
     folder = _folder()
-    try:
-        started = await asyncio.to_thread(package.get_server, folder / "data", cleanup_mode=None)
-        server = Server(started, Path(package.__file__).parent / "pginstall/bin/pg_ctl")
-        try:
-            await server.create()
-            yield server
-        finally:
-            await server.end()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    program = Path(package.__file__).parent / "pginstall/bin/pg_ctl"
+    with watchdog.watched(program, folder):
+        started = await asyncio.to_thread(package.get_server, folder / watchdog.DATA, cleanup_mode=None)
+        server = Server(started, program)
+        await server.create()
+        yield server
 
 
 def _folder() -> Path:

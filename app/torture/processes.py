@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.torture.stepped import OFFSET_FILE
+from app.torture.stepped import OFFSET_FILE, POLLED
+
+_SETTINGS = "GATEWAY_"
+_PORTS = (20_000, 32_000)
 
 
 @dataclass
 class Life:
-    """From one start to one end; `killed` says that the harness has ended it."""
+    """From one start to one end; `killed` says that the harness has ended it. `mark` is how long its log was
+    when it was last looked at whether it works."""
 
     process: subprocess.Popen[bytes]
     log: Path
     killed: bool = False
     paused: bool = False
+    mark: int = 0
 
     @property
     def runs(self) -> bool:
@@ -58,12 +65,34 @@ class Process:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def works(self) -> bool:
+        """Whether it has a worker."""
+        return "--no-workers" not in self.words
+
+    @property
     def is_up(self) -> bool:
         """Whether it has come so far that it answers, or works."""
         if not self.life.runs or self.port is None:
             return self.life.runs and "worker started" in self.life.said()
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    @property
+    def surroundings(self) -> dict[str, str]:
+        """Its environment: settings that the harness finds in its own are of another gateway."""
+        others = {name: value for name, value in os.environ.items() if not name.upper().startswith(_SETTINGS)}
+        return {**others, **self.environment, OFFSET_FILE: str(self._offset_file)}
+
+    def mark(self) -> None:
+        """From now on it has to work anew."""
+        self.life.mark = self.life.log.stat().st_size
+
+    @property
+    def has_worked(self) -> bool:
+        """Whether it has polled an account since it was marked or started."""
+        with self.life.log.open("rb") as file:
+            file.seek(self.life.mark)
+            return POLLED.encode() in file.read()
 
     @property
     def has_died(self) -> bool:
@@ -76,7 +105,7 @@ class Process:
         with log.open("wb") as file:
             process = subprocess.Popen(  # noqa: S603 - our own command
                 [sys.executable, "-m", "app.torture.stepped", *self.words],
-                env=os.environ | self.environment | {OFFSET_FILE: str(self._offset_file)},
+                env=self.surroundings,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
@@ -117,11 +146,13 @@ class Process:
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody has just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """A port of the loopback that nobody has just now; none of those that systems give to connections, for
+    it is bound only later, and again after each kill."""
+    while True:
+        port = random.randrange(*_PORTS)
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def secrets_of(life: Life) -> dict[str, str]:

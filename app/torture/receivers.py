@@ -32,6 +32,10 @@ class Receivers:
         for path in paths:
             await self.behave(path)
 
+    def gone(self) -> set[tuple[int, str]]:
+        """The instances and paths of subscriptions that were ended with 410."""
+        return {(item.instance_id, item.path) for item in self.arrivals if item.gone}
+
     async def read(self) -> int:
         """Takes in what has arrived since the last look, and answers how much."""
         before = len(self.arrivals)
@@ -57,6 +61,7 @@ def _arrival(row: dict[str, Any]) -> Arrival:
         signed=row["signature"] == "ok",
         digest=hashlib.sha256(row["body"].encode()).hexdigest()[:16],
         told=tuple(told(message)),
+        gone=answered == 410,
     )
 
 

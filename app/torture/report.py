@@ -9,13 +9,16 @@ from typing import Any
 
 from app.torture.ledger import Tally
 
+FORWARDS, BACKWARDS = "clock steps forwards", "clock steps backwards"
+"""What the steps of clocks are counted under."""
+
 _SHOWN = 20  # defects in the text; the JSON has all
 
 
 @dataclass(frozen=True)
 class Report:
     """One run. `faults` counts what was done, by its kind; `unexplained` are grants that were lost without a
-    kill inside of their refresh."""
+    kill inside of their refresh; `hung` are processes that did nothing when all faults had ended."""
 
     seed: int
     database: str
@@ -30,12 +33,14 @@ class Report:
     renewed: int
     unexplained: Sequence[str]
     redelivered: int
+    hung: Sequence[str]
 
     @property
     def defects(self) -> list[str]:
         """Everything that must not be."""
         found = [*self.tally.defects]
         found += [f"grant lost without a kill inside of its refresh: {name}" for name in self.unexplained]
+        found += [f"hung: {name}" for name in self.hung]
         return found + [f"processes died by themselves: {self.died}"] * bool(self.died)
 
     @property
@@ -64,11 +69,13 @@ class Report:
             "stops": self.faults.get("stop", 0),
             "restarts of the database": self.faults.get("restart", 0),
             "connections cut": self.faults.get("cut", 0),
-            "clock steps": self.faults.get("step", 0),
+            FORWARDS: self.faults.get(FORWARDS, 0),
+            BACKWARDS: self.faults.get(BACKWARDS, 0),
             "tokens ended early": self.faults.get("expire", 0),
             "vendor faults": self.faults.get("vendor", 0),
             "receiver faults": self.faults.get("receiver", 0),
             "died": self.died,
+            "hung": len(self.hung),
             "refreshes": self.refreshes,
             "grants renewed by their owner": self.renewed,
             "grants lost without a kill": len(self.unexplained),

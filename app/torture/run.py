@@ -35,6 +35,8 @@ _TIME_PASSES = 60.0  # seconds by which all clocks go ahead with each look: retr
 _QUIET = 3  # looks in a row that bring nothing more
 _WATCHING = 0.3  # seconds between two looks for processes that have died
 _READING = 1.0  # seconds between two looks at the receiver
+_OF_A_WITNESS = 90.0  # seconds for an answer of the sandbox or the receiver, which nobody tortures
+_KEPT_ALIVE = 1.0  # seconds; a server that closes a connection after 5 must not be asked over it just then
 
 
 @dataclass(frozen=True)
@@ -96,16 +98,16 @@ async def _interruptible(order: Order) -> Report:
     if task is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     folder = Path(tempfile.mkdtemp(prefix="gateway-torture-"))
-    is_of_no_use = False
+    keeps = True
     try:
         report = await _in_folder(order, folder)
-        is_of_no_use = report.passed and not order.keep
+        keeps = order.keep or not report.passed
         return report
     finally:
-        if is_of_no_use:
-            shutil.rmtree(folder)
-        else:
+        if keeps:
             print(f"logs are in {folder}", file=sys.stderr)
+        else:
+            shutil.rmtree(folder)
 
 
 async def _in_folder(order: Order, folder: Path) -> Report:
@@ -141,8 +143,8 @@ class _Run:
         """Begins, lets faults happen, waits until everything has arrived, and counts."""
         self._say(f"seed {self._order.seed}: starting on {self._order.database}, logs in {self._folder}")
         await self._fleet.start()
-        self._vendors = Vendors(await self._client(self._fleet.sandbox.url))
-        self._receivers = Receivers(await self._client(self._fleet.receiver.url))
+        self._vendors = Vendors(await self._client(self._fleet.sandbox.url, timeout=_OF_A_WITNESS))
+        self._receivers = Receivers(await self._client(self._fleet.receiver.url, timeout=_OF_A_WITNESS))
         self._owner = Owner(await self._client(), self._fleet, self._vendors)
         await self._vendors.prepare(self._places, self._accounts)
         for account in self._accounts:
@@ -153,11 +155,12 @@ class _Run:
         await self._under_fire(injector)
         self._say("faults have ended; what is missing is waited for")
         async with _beside(self._watch()):
-            expected = await self._calm_down()
-        return self._report(expected, injector)
+            expected, hung = await self._calm_down()
+        return self._report(expected, injector, hung)
 
-    async def _client(self, base_url: str = "") -> httpx.AsyncClient:
-        made = httpx.AsyncClient(base_url=base_url, timeout=15, trust_env=False)
+    async def _client(self, base_url: str = "", *, timeout: float = 15) -> httpx.AsyncClient:
+        limits = httpx.Limits(keepalive_expiry=_KEPT_ALIVE)
+        made = httpx.AsyncClient(base_url=base_url, timeout=timeout, limits=limits, trust_env=False)
         return await self._stack.enter_async_context(made)
 
     def _injector(self) -> Injector:
@@ -177,6 +180,11 @@ class _Run:
         async with _beside(*beside), asyncio.TaskGroup() as group:
             group.create_task(injector.run(schedule))
             group.create_task(self._change(plan))
+            group.create_task(self._rotate_keys())
+
+    async def _rotate_keys(self) -> None:
+        await asyncio.sleep(self._order.seconds / 2)
+        await self._fleet.rotate_keys()
 
     async def _change(self, plan: Sequence[changes.Order]) -> None:
         began = time.monotonic()
@@ -194,11 +202,13 @@ class _Run:
             await self._receivers.read()
             await asyncio.sleep(_READING)
 
-    async def _calm_down(self) -> list[Expected]:
-        """Everything is well again, owners do what is theirs, and time passes, until nothing is missing and
-        nothing more comes; or patience ends."""
+    async def _calm_down(self) -> tuple[list[Expected], list[str]]:
+        """Everything is well again, owners do what is theirs, and time passes, until nothing is missing,
+        nothing more comes and each process has worked; or patience ends. Answers what must have arrived, and
+        the processes that hang."""
         await self._vendors.heal(self._places)
         await self._receivers.heal(_paths(self._accounts))
+        self._fleet.mark()
         ahead = max(0.0, *(one.offset for one in self._fleet.gateways.values()))
         deadline, quiet = time.monotonic() + _PATIENCE, 0
         while True:
@@ -206,15 +216,18 @@ class _Run:
             for one in self._fleet.gateways.values():
                 one.step(ahead)
             await self._owner.renew()
-            await self._owner.redeliver()
+            await self._owner.redeliver(self._receivers.gone())
             await asyncio.sleep(_ROUND)
             came = await self._receivers.read()
             expected = await self._expected()
-            missing = sum(self._missing(account) for account in expected)
-            quiet = 0 if came or missing else quiet + 1
+            arrived = ledger.by_instance(self._receivers.arrivals)
+            missing = sum(ledger.missing(account, arrived[account.instance_id]) for account in expected)
+            hung = await self._fleet.hung(self._owner.http)
+            quiet = 0 if came or missing or hung else quiet + 1
             if quiet >= _QUIET or time.monotonic() > deadline:
-                return expected
-            self._say(f"{missing} are missing, {came} have come")
+                return expected, hung
+            idle = "".join(f", {one} does not work yet" for one in hung)
+            self._say(f"{missing} are missing, {came} have come{idle}")
 
     async def _expected(self) -> list[Expected]:
         self._happened = {place: await self._vendors.happened(place) for place in self._places}
@@ -225,20 +238,14 @@ class _Run:
             instance_id=self._owner.instances[account]["id"],
             paths=(account.callback, CROWD),
             ordered=frozenset({account.callback} if account.ordered else ()),
-            called=account.called,
             changes=happened,
         )
 
-    def _missing(self, account: Expected) -> int:
-        arrived = [item for item in self._receivers.arrivals if item.instance_id == account.instance_id]
-        paths = ([item for item in arrived if item.path == path] for path in account.paths)
-        return sum(len(ledger.lost(account, here)) for here in paths)
-
-    def _report(self, expected: Sequence[Expected], injector: Injector) -> Report:
+    def _report(self, expected: Sequence[Expected], injector: Injector, hung: Sequence[str]) -> Report:
         clients = {item["id"]: account.client_id for account, item in self._owner.instances.items()}
         lives = [life for one in self._fleet.gateways.values() for life in one.lives]
         refreshes = grants.read(((life.said(), life.killed) for life in lives), clients)
-        ended = [f"torture-{name}" for name in self._owner.grants_ended]
+        ended = self._owner.grants_ended
         return Report(
             seed=self._order.seed,
             database=self._order.database,
@@ -249,10 +256,11 @@ class _Run:
             tally=ledger.reconcile(expected, self._receivers.arrivals),
             faults=injector.counts,
             died=self._fleet.died,
-            refreshes=refreshes.stored.total(),
+            refreshes=sum(map(len, refreshes.stored.values())),
             renewed=len(ended),
             unexplained=refreshes.unexplained(ended),
             redelivered=self._owner.redelivered,
+            hung=hung,
         )
 
     def _say(self, line: str) -> None:

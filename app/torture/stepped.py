@@ -1,5 +1,5 @@
 """The entry of a process under torture: the command `gateway` with a clock that can be stepped from outside,
-and with a line in the log for each refresh that is asked of a vendor."""
+and with lines in the log for each refresh that is asked of a vendor, and for each poll."""
 
 from __future__ import annotations
 
@@ -15,10 +15,15 @@ from typing import Any
 
 from app.clock import Clock
 from app.errors import GatewayError
+from app.poller import PollWorker
+from app.store.tables import Poller
 from app.upstream import oauth
 
 OFFSET_FILE = "TORTURE_OFFSET_FILE"
 """The variable that names the file with the seconds that this process is ahead."""
+
+POLLED = "account polled"
+"""The line of a poll that has ended."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -30,6 +35,7 @@ def main() -> None:
     _end_with_the_harness()
     _step_the_clock(Path(os.environ[OFFSET_FILE]))
     _note_refreshes()
+    _note_polls()
     runpy.run_module("app", run_name="__main__")
 
 
@@ -60,6 +66,18 @@ def _note_refreshes() -> None:
             raise
 
     oauth.refresh = noted  # type: ignore[assignment]
+
+
+def _note_polls() -> None:
+    """A process that hangs looks like one that has nothing to do, but for this line."""
+    run = PollWorker.run
+
+    async def noted(self: PollWorker, poller: Poller) -> bool:
+        is_due = await run(self, poller)
+        log.info(POLLED)
+        return is_due
+
+    PollWorker.run = noted  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -40,21 +41,52 @@ def test_a_long_run_stops_a_process_for_longer_than_a_refresh_is_held() -> None:
     assert longest > 33
 
 
+ASKED = "refresh asked client=c"
+STORED = "token refreshed instance=5 saved=True"
+BEGIN = datetime(2026, 1, 5, 10, tzinfo=UTC)
+ENDED = ("c", BEGIN + timedelta(minutes=1))
+
+
+def _log(*said: str, begin: float = 0) -> str:
+    """A line for each second from `begin` on."""
+    times = (BEGIN + timedelta(seconds=begin + number) for number in range(len(said)))
+    lines = (
+        f"{at.isoformat(timespec='milliseconds')} info    {text}\n"
+        for at, text in zip(times, said, strict=True)
+    )
+    return "".join(lines)
+
+
 def test_a_kill_inside_a_refresh_explains_one_lost_grant_and_not_two() -> None:
-    log = "info refresh asked client=torture-box-1\ninfo token refreshed instance=5 saved=True\n"
-    begun = "info refresh asked client=torture-box-1\n"
-    found = grants.read([(log, True), (begun, True), (log, False)], {5: "torture-box-1"})
-    assert found.stored["torture-box-1"] == 2
-    assert found.unexplained(["torture-box-1"]) == []
-    assert found.unexplained(["torture-box-1", "torture-box-1"]) == ["torture-box-1"]
+    found = grants.read([(_log(ASKED, STORED), True), (_log(ASKED, begin=5), True)], {5: "c"})
+    assert len(found.stored["c"]) == 1
+    assert found.unexplained([ENDED]) == []
+    assert found.unexplained([ENDED, ENDED]) == ["c"]
+
+
+def test_a_kill_after_the_grant_had_ended_explains_nothing() -> None:
+    assert grants.read([(_log(ASKED, begin=61), True)], {5: "c"}).unexplained([ENDED]) == ["c"]
 
 
 @pytest.mark.parametrize("answered", [True, False])
 def test_only_a_refresh_whose_answer_was_lost_explains_a_lost_grant(answered: bool) -> None:
-    log = f"info refresh asked client=c\ninfo refresh failed client=c answered={answered}\n"
-    found = grants.read([(log, True)], {})
-    assert found.unexplained(["c"]) == ([] if not answered else ["c"])
+    found = grants.read([(_log(ASKED, f"refresh failed client=c answered={answered}"), True)], {})
+    assert found.unexplained([ENDED]) == ([] if not answered else ["c"])
 
 
 def test_a_refresh_that_nobody_killed_explains_nothing() -> None:
-    assert grants.read([("info refresh asked client=c\n", False)], {}).unexplained(["c"]) == ["c"]
+    assert grants.read([(_log(ASKED), False)], {}).unexplained([ENDED]) == ["c"]
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_later_refresh_that_was_stored_shows_that_the_grant_had_survived(saved: bool) -> None:
+    later = _log(ASKED, f"token refreshed instance=5 saved={saved}", begin=10)
+    found = grants.read([(_log(ASKED), True), (later, False)], {5: "c"})
+    assert found.unexplained([ENDED]) == (["c"] if saved else [])
+
+
+def test_a_refresh_that_was_asked_for_before_the_kill_says_nothing_of_it() -> None:
+    """Its process was stopped meanwhile."""
+    earlier = _log(ASKED, *[""] * 20, STORED)
+    found = grants.read([(earlier, False), (_log(ASKED, begin=10), True)], {5: "c"})
+    assert found.unexplained([ENDED]) == []

@@ -17,8 +17,8 @@ BEGIN = datetime(2026, 1, 5, 10, tzinfo=UTC)
 PATH = "/egnyte-1"
 
 
-def happened(key: str, object_id: str, *, deletes: bool = False) -> Happened:
-    return Happened(key, object_id, deletes, BEGIN)
+def happened(key: str, object_id: str, *, seconds: float = 0) -> Happened:
+    return Happened(key, object_id, False, BEGIN + timedelta(seconds=seconds))
 
 
 CHANGES = [happened("k1", "a"), happened("k2", "a"), happened("k3", "b")]
@@ -32,32 +32,36 @@ def arrival(number: int, *events: Told, notification: str = "", **more: Any) -> 
     return Arrival(number, at, PATH, notification or f"n{number}", 7, told=events, **values)
 
 
-def reconcile(arrivals: Sequence[Arrival], *, ordered: bool = False, called: bool = False) -> Tally:
-    paths = frozenset({PATH} if ordered else ())
-    return ledger.reconcile([Expected(7, [PATH], paths, called, CHANGES)], arrivals)
+def reconcile(arrivals: Sequence[Arrival], *, ordered: bool = False) -> Tally:
+    return ledger.reconcile([_expected(CHANGES, ordered=ordered)], arrivals)
+
+
+def _expected(changes: Sequence[Happened], *, ordered: bool = False) -> Expected:
+    return Expected(7, [PATH], frozenset({PATH} if ordered else ()), changes)
 
 
 ALL = [arrival(number, event) for number, event in enumerate(EVENTS, start=1)]
+CALLED = [replace(item, told=tuple(replace(event, key=None) for event in item.told)) for item in ALL]
 
 
-@pytest.mark.parametrize("called", [False, True])
-def test_what_arrived_as_it_happened_is_no_defect(called: bool) -> None:
-    tally = reconcile(ALL, ordered=True, called=called)
+@pytest.mark.parametrize("arrivals", [ALL, CALLED])
+def test_what_arrived_as_it_happened_is_no_defect(arrivals: Sequence[Arrival]) -> None:
+    tally = reconcile(arrivals, ordered=True)
     assert not tally.failed
     assert (tally.changes, tally.received, tally.lost) == (3, 3, 0)
     assert tally.longest_gap == timedelta(seconds=3)
 
 
-@pytest.mark.parametrize("called", [False, True])
-def test_a_change_that_never_arrived_is_lost(called: bool) -> None:
-    tally = reconcile(ALL[:2], called=called)
+@pytest.mark.parametrize("arrivals", [ALL, CALLED])
+def test_a_change_that_never_arrived_is_lost(arrivals: Sequence[Arrival]) -> None:
+    tally = reconcile(arrivals[:2])
     assert (tally.lost, tally.received) == (1, 2)
     assert "lost: change k3 of instance 7" in tally.defects[0]
 
 
-@pytest.mark.parametrize("called", [False, True])
-def test_a_change_that_was_only_refused_is_lost(called: bool) -> None:
-    tally = reconcile([*ALL[:2], replace(ALL[2], accepted=False)], called=called)
+@pytest.mark.parametrize("arrivals", [ALL, CALLED])
+def test_a_change_that_was_only_refused_is_lost(arrivals: Sequence[Arrival]) -> None:
+    tally = reconcile([*arrivals[:2], replace(arrivals[2], accepted=False)])
     assert (tally.lost, tally.refused) == (1, 1)
 
 
@@ -74,13 +78,32 @@ def test_a_change_under_two_ids_is_a_defect() -> None:
 
 
 def test_a_change_that_was_told_twice_because_the_vendor_called_is_a_defect() -> None:
-    tally = reconcile([*ALL, arrival(4, Told(4, "b", False))], called=True)
+    tally = reconcile([*ALL, arrival(4, Told(4, "b", False))])
     assert tally.under_two_ids == 1
+
+
+@pytest.mark.parametrize("call_first", [False, True])
+def test_a_change_that_was_told_twice_does_not_make_up_for_one_that_was_lost(call_first: bool) -> None:
+    call, poll = (Told(1, "a", False), Told(2, "a", False, "k1"))
+    both = (call, poll) if call_first else (poll, replace(call, sequence=3))
+    arrivals = [arrival(number, event) for number, event in enumerate(both, start=1)]
+    expected = _expected([happened("k1", "a"), happened("k2", "a", seconds=30)])
+    tally = ledger.reconcile([expected], arrivals)
+    assert (tally.lost, tally.under_two_ids) == (1, 1)
+    assert ledger.missing(expected, arrivals) == 1
+
+
+def test_a_call_tells_of_the_change_that_no_poll_has_told() -> None:
+    arrivals = [arrival(40, Told(1, "a", False)), arrival(41, Told(2, "a", False, "k1"))]
+    expected = _expected([happened("k1", "a"), happened("k2", "a", seconds=30)])
+    tally = ledger.reconcile([expected], arrivals)
+    assert not tally.failed
+    assert tally.longest_gap == timedelta(seconds=41)
 
 
 def test_what_the_gateway_tells_of_itself_is_no_change() -> None:
     own = Told(4, "7", False, "gateway:grant_revoked:2")
-    assert not reconcile([*ALL, arrival(4, own)], called=True).failed
+    assert not reconcile([*ALL, arrival(4, own)]).failed
 
 
 def test_an_overtaken_notification_about_the_same_object_is_a_defect_where_order_was_asked_for() -> None:
