@@ -8,26 +8,28 @@ import struct
 import termios
 from asyncio import BaseTransport, Protocol, TimerHandle
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
+import httptools
 import uvicorn
 from fastapi import FastAPI
-from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.api.problems import ErrorBody
 from app.settings import Settings
 
-_HEAD = 64 * 1024  # bytes of the first line and the headers; beyond it, their parser refuses the first line
+_HEAD = 64 * 1024  # bytes of the first line and the headers
 _HEADERS = 100
 _INT = struct.Struct("i")
 _ALWAYS_ANSWERED = (b"/health", b"/ready")
 
 _BAD = (400, "This is not a request of HTTP")
+_NO_PROXY = (405, "CONNECT is for proxies")
 _TOO_LARGE = (
     431,
     f"The request has more than {_HEAD} bytes before its body, or more than {_HEADERS} headers",
 )
+_TOO_MANY = (503, "Too many connections; try again in a moment")
 
 
 def run(app: FastAPI, settings: Settings) -> None:
@@ -67,94 +69,129 @@ class _Connection(HttpToolsProtocol):
         self._late: TimerHandle | None = None
         self._stuck: TimerHandle | None = None
         self._untaken = 0  # bytes, when the client was looked at last
-        self._in_head = False
-        self._read = 0  # bytes since the last one that was part of a body
-        self._piece = 0  # bytes that are being read
+        self._begun: Literal["", "head", "body"] = ""  # what of a request has not come to its end
+        self._read = 0  # bytes since the last one that was good for something
         self._refusal = _BAD
 
     # How a request comes
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
-        self._await_headers()
+        if len(self.connections) > 2 * self.most:
+            self.transport.abort()
+        self._wait(self._patience())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._headers_came()
-        self._moved()
+        self._stop_waiting()
+        self._stop_watching()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        self._piece = len(data)
-        self._read += self._piece
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._read += len(data)
+        try:
+            self._parse(memoryview(data))
+        except httptools.HttpParserError:
+            self._refuse(*self._refusal)
         if self._read > _HEAD:
             self._refuse(*_TOO_LARGE)
-        if self._late is None and self._is_answered() and not self.transport.is_closing():
-            self._await_headers()  # also for what is left of a body that nobody reads
+        self._wait_for_more()
+
+    def _parse(self, data: memoryview) -> None:
+        """Reads a request that asks for another protocol once more, without that wish: their parser skips
+        its body, and takes it for the next request. Raises HttpParserError."""
+        while data:
+            try:
+                self.parser.feed_data(data)
+                break
+            except httptools.HttpParserUpgrade as upgrade:
+                data = data[upgrade.args[0] :]
+                head = self._head_without_upgrade()
+                self.parser = httptools.HttpRequestParser(self)  # theirs may be done with the connection
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+                self.parser.feed_data(head)
+
+    def _head_without_upgrade(self) -> bytes:
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
+
+    def _should_upgrade(self) -> bool:
+        return True  # what it leaves alone then, `_parse` reads again
 
     def on_message_begin(self) -> None:
-        self._in_head, self._read = True, self._piece
+        self._stop_waiting()
+        self._begun, self._read = "head", 0
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # what follows a body in chunks is no header
+        if self._begun == "head":  # what follows a body in chunks is no header
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._headers_came()
-        self._in_head = False
-        if self._is_too_large():
-            self._refusal = _TOO_LARGE
+        self._stop_waiting()
+        self._begun, self._read = "body", 0
+        if refusal := self._objection():
+            self._refusal = refusal
             raise ValueError
-        self._read = 0
-        app = self.app
-        if len(self.connections) > self.most and self.url not in _ALWAYS_ANSWERED:
-            self.app = _unavailable
         super().on_headers_complete()
-        self.app = app
 
     def on_body(self, body: bytes) -> None:
         self._read = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._read = 0
+        self._stop_waiting()
+        self._begun, self._read = "", 0
         super().on_message_complete()
+
+    def _objection(self) -> tuple[int, str] | None:
+        """What is to be answered instead of what the request asks for."""
+        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if size > _HEAD or len(self.headers) > _HEADERS:
+            return _TOO_LARGE
+        if self.parser.get_method() == b"CONNECT":
+            return _NO_PROXY
+        too_many = len(self.connections) > self.most and self.url not in _ALWAYS_ANSWERED
+        return _TOO_MANY if too_many and self._is_answered() else None
 
     def _is_answered(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
-    def _is_too_large(self) -> bool:
-        if self._read <= _HEAD and len(self.headers) <= _HEADERS:
-            return False
-        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-        return size > _HEAD or len(self.headers) > _HEADERS
+    def _wait_for_more(self) -> None:
+        """Also for what is left of a body that nobody reads."""
+        if self._late is None and self._is_answered() and not self.transport.is_closing():
+            self._wait(self._patience() if self._begun else self.timeout_keep_alive)
 
-    def _await_headers(self) -> None:
-        self._late = self.loop.call_later(self.timeout, self._did_not_come)
+    def _patience(self) -> float:
+        """In seconds; there is little of it while there are too many."""
+        return self.timeout / 10 if len(self.connections) > self.most else self.timeout
 
-    def _headers_came(self) -> None:
+    def _wait(self, seconds: float) -> None:
+        self._late = self.loop.call_later(seconds, self._did_not_come)
+
+    def _stop_waiting(self) -> None:
         if self._late is not None:
             self._late.cancel()
             self._late = None
 
     def _did_not_come(self) -> None:
         self._late = None
-        if self._in_head:
-            self._refuse(408, f"The headers did not come within {self.timeout:g} s")
+        if self._begun == "head":
+            self._refuse(408, "The headers did not come in time")
         else:
             self.transport.close()
             self._watch()
 
-    def send_400_response(self, msg: str) -> None:
-        self._refuse(*self._refusal)
-
     def _refuse(self, status: int, message: str) -> None:
         """Answers without the application, unless it is answering, and ends the connection."""
         if self._is_answered() and not self.transport.is_closing():
-            body = _body(message)
+            error = ErrorBody(requestId=secrets.token_hex(12), message=message)
+            body = error.model_dump_json(exclude_none=True).encode()
             lines = [b"content-type: application/json", b"content-length: %d" % len(body)]
-            lines += [b"cache-control: no-store", b"connection: close", b"", body]
-            self.transport.write(STATUS_LINE[status] + b"\r\n".join(lines))
+            lines += [b"cache-control: no-store", b"connection: close"]
+            lines += [b"retry-after: 1"] if status == 503 else []
+            self.transport.write(STATUS_LINE[status] + b"\r\n".join([*lines, b"", body]))
         self.transport.close()
         self._watch()
 
@@ -164,19 +201,23 @@ class _Connection(HttpToolsProtocol):
         self._watch()
 
     def resume_writing(self) -> None:
-        self._moved()
+        self._stop_watching()
         super().resume_writing()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._watch()
+        if self._begun:
+            self._wait_for_more()
 
     def _watch(self) -> None:
-        if self._stuck is None and self.transport.get_write_buffer_size():
+        """From now on: whoever was watched for an earlier answer owes nothing of it to this one."""
+        self._stop_watching()
+        if self.transport.get_write_buffer_size():
             self._untaken = self._still_untaken()
             self._stuck = self.loop.call_later(self.timeout, self._look)
 
-    def _moved(self) -> None:
+    def _stop_watching(self) -> None:
         if self._stuck is not None:
             self._stuck.cancel()
             self._stuck = None
@@ -196,25 +237,3 @@ class _Connection(HttpToolsProtocol):
             held = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, held)
         waiting: int = _INT.unpack(held)[0]
         return waiting + self.transport.get_write_buffer_size()
-
-
-async def _unavailable(scope: Scope, receive: Receive, send: Send) -> None:
-    """What is answered while there are too many connections."""
-    body = _body("Too many connections; try again in a moment")
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
-        (b"cache-control", b"no-store"),
-        (b"retry-after", b"1"),
-        (b"connection", b"close"),
-    ]
-    await send({"type": "http.response.start", "status": 503, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
-def _body(message: str) -> bytes:
-    return (
-        ErrorBody(requestId=secrets.token_hex(12), message=message)
-        .model_dump_json(exclude_none=True)
-        .encode()
-    )

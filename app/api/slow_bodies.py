@@ -29,37 +29,38 @@ class SlowBodies:
         if scope["type"] != "http" or _ANNOUNCED.isdisjoint(name for name, _ in scope["headers"]):
             await self._app(scope, receive, send)
             return
-        body = _Body(receive, self._timeout)
-
-        async def started(message: Message) -> None:
-            body.untimed = True  # who is answered already is watched by the server: it may be reading
-            await send(message)
-
-        await self._app(scope, body.receive, started)
+        body = _Body(receive, send, self._timeout)
+        await self._app(scope, body.receive, body.send)
 
 
 class _Body:
     """A body, with what is left of the patience: each piece earns some."""
 
-    def __init__(self, receive: Receive, timeout: float) -> None:
-        self.untimed = False
+    def __init__(self, receive: Receive, send: Send, timeout: float) -> None:
         self._receive = receive
+        self._send = send
         self._timeout = self._patience = timeout
+        self._untimed = False
+
+    async def send(self, message: Message) -> None:
+        """Who is answered already is watched by the server: it may be reading."""
+        self._untimed = True
+        await self._send(message)
 
     async def receive(self) -> Message:
         """Raises BodyTimeout."""
-        if self.untimed:
+        if self._untimed:
             return await self._receive()
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._patience):
                 message = await self._receive()
         except TimeoutError:
-            if self.untimed:
+            if self._untimed:
                 return await self._receive()
             words = f"The body did not come within {self._timeout:g} s"
             raise BodyTimeout(408, words, {"Connection": "close"}) from None
         earned = len(message.get("body", b"")) / _SLOWEST
         self._patience = min(self._timeout, self._patience - (time.monotonic() - began) + earned)
-        self.untimed = not message.get("more_body", False)
+        self._untimed = self._untimed or not message.get("more_body", False)
         return message
