@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
 from app.errors import GatewayError, TooManyRequests, Unauthorized
+from app.recent import Recent
 
 _KEPT = 100_000  # keys of some 150 bytes each; those seen longest ago are forgotten
 _BURST = 5  # seconds' worth of a caller's requests that may come at once
@@ -55,7 +57,7 @@ class Rates:
         self._counts = bool(failures)
         self._narrow = _per_minute(failures or 1)
         self._wide = _per_minute((failures or 1) * _WIDER)
-        self._known: OrderedDict[int, None] = OrderedDict()
+        self._known = Recent(timedelta.max, limit=_KEPT)
         self._now = now
 
     def caller(self, proof: str | None) -> None:
@@ -73,62 +75,54 @@ class Rates:
         address: str,
         *presented: str | None,
         name: str | None = None,
+        alone: bool = False,
         refusal: type[GatewayError] = Unauthorized,
     ) -> Iterator[None]:
         """Surrounds the look at what somebody has presented; a `refusal` in it counts as a failure.
 
         Raises TooManyRequests, before any look, after too many failures of the same at the same address,
-        and, unless the same has been right there before, of the address or of the name. Whoever says his
-        name is guessing at a password: he counts from the start, lest many guesses are made at once.
+        and, unless it stands `alone` or has been right there before, of the address or of the name. Whoever
+        says his name is guessing at a password: he counts from the start, lest many guesses are made at once.
         """
         if not self._counts:
             yield
             return
         place = _place(address)
-        same, around = hash((place, name, *presented)), [hash((place,))]
+        same = hash((place, name, *presented))
+        keys = [(self._narrow, same)]
+        if not alone:
+            keys.append((self._wide, hash((place,))))
         if name is not None:
-            around.append(hash(("name", name)))
-        self._check(same, around)
-        if name is not None:
-            self._count(same, around)
+            keys.append((self._wide, hash(("name", name))))
+        at_first, at_failure = ([], keys) if name is None else (keys, [])
+        self._check(keys if self._known.new([same]) else keys[:1])
+        self._count(at_first)
         try:
             yield
         except refusal:
-            self._known.pop(same, None)
-            if name is None:
-                self._count(same, around)
+            self._count(at_failure)
             raise
         except BaseException:
-            self._forgive(same, around, counted=name is not None)
+            _forgive(at_first)
             raise
-        self._forgive(same, around, counted=name is not None)
-        self._remember(same)
+        _forgive(at_first)
+        if not alone:
+            self._known.note([same])
 
-    def _check(self, same: int, around: list[int]) -> None:
+    def _check(self, keys: Iterable[tuple[Allowance, int]]) -> None:
         now = self._now()
-        wait = self._narrow.wait(same, now)
-        if same not in self._known:
-            wait = max(wait, *(self._wide.wait(key, now) for key in around))
-        if wait:
+        if wait := max(allowance.wait(key, now) for allowance, key in keys):
             raise TooManyRequests("Too many failed authentications; try again later", retry_after=wait)
 
-    def _count(self, same: int, around: list[int]) -> None:
+    def _count(self, keys: Iterable[tuple[Allowance, int]]) -> None:
         now = self._now()
-        self._narrow.count(same, now)
-        for key in around:
-            self._wide.count(key, now)
+        for allowance, key in keys:
+            allowance.count(key, now)
 
-    def _forgive(self, same: int, around: list[int], *, counted: bool) -> None:
-        if counted:
-            self._narrow.forgive(same)
-            for key in around:
-                self._wide.forgive(key)
 
-    def _remember(self, same: int) -> None:
-        self._known[same] = None
-        self._known.move_to_end(same)
-        if len(self._known) > _KEPT:
-            self._known.popitem(last=False)
+def _forgive(keys: Iterable[tuple[Allowance, int]]) -> None:
+    for allowance, key in keys:
+        allowance.forgive(key)
 
 
 def _per_minute(count: int) -> Allowance:

@@ -8,6 +8,7 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
@@ -34,13 +35,15 @@ class Sessions(Generic[FoundT]):
         find: Callable[[Authorization], Coroutine[Any, Any, FoundT]],
         *,
         way: str,
+        guard: AbstractContextManager[None],
     ) -> FoundT:
-        """What a header stands for, found by `find` unless that was just done or is being done. Raises what
-        `find` raises. What proves enough in one `way` does not in another: they are remembered apart."""
+        """What a header stands for, found by `find` within `guard`, unless that was just done or is being
+        done. Raises what these raise. What proves enough in one `way` does not in another: they are
+        remembered apart."""
         key, now = _key(way, authorization), time.monotonic()
         known = self._known.get(key)
         if known is None or now - known[1] >= self._lifetime:
-            known = self._known[key] = asyncio.create_task(find(authorization)), now
+            known = self._known[key] = asyncio.create_task(_within(guard, find, authorization)), now
             self._known.move_to_end(key)
             if len(self._known) > _LIMIT:
                 self._known.popitem(last=False)
@@ -53,6 +56,15 @@ class Sessions(Generic[FoundT]):
     def clear(self) -> None:
         """Forgets everybody."""
         self._known.clear()
+
+
+async def _within(
+    guard: AbstractContextManager[None],
+    find: Callable[[Authorization], Coroutine[Any, Any, FoundT]],
+    authorization: Authorization,
+) -> FoundT:
+    with guard:
+        return await find(authorization)
 
 
 def _key(way: str, authorization: Authorization) -> bytes:

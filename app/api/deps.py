@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, Path, Request, Security
 from fastapi.security import APIKeyHeader
@@ -18,7 +17,6 @@ from app.ids import LARGEST_ID
 from app.runtime import Runtime
 from app.store.tables import Instance
 from app.store.tenants import Caller
-from app.tenants import Session
 from app.wire import authorization
 from app.wire.authorization import Authorization
 
@@ -80,8 +78,12 @@ def client_of(request: Request) -> str:
 async def _caller(request: Request, runtime: RuntimeDep, header: Header) -> Caller:
     given = authorization.parse(header)
     runtime.rates.caller(given.bearer or given.user)
-    with runtime.rates.attempt(client_of(request), *given.secrets):
+    with _attempt(request, runtime, given):
         return _known(await tenants.authenticate(runtime.database, given, now=runtime.clock.now()))
+
+
+def _attempt(request: Request, runtime: Runtime, given: Authorization) -> AbstractContextManager[None]:
+    return runtime.rates.attempt(client_of(request), *given.secrets)
 
 
 def _known(caller: Caller) -> Caller:
@@ -99,23 +101,12 @@ async def _any_instance(request: Request, runtime: RuntimeDep, header: Header) -
     given = authorization.parse(header)
     runtime.rates.caller(given.element)
     find = partial(tenants.authenticate_instance, runtime.database, now=runtime.clock.now())
-    session = await runtime.sessions.find(given, _guarded(request, runtime, find), way="hub")
+    guard = _attempt(request, runtime, given)
+    session = await runtime.sessions.find(given, find, way="hub", guard=guard)
     if session.user:
         _known(session.user)
     request.state.instance_id = session.instance.id
     return session.instance
-
-
-def _guarded(
-    request: Request, runtime: Runtime, find: Callable[[Authorization], Coroutine[Any, Any, Session]]
-) -> Callable[[Authorization], Coroutine[Any, Any, Session]]:
-    """`find`, which raises TooManyRequests for who has failed too often."""
-
-    async def guarded(given: Authorization) -> Session:
-        with runtime.rates.attempt(client_of(request), *given.secrets):
-            return await find(given)
-
-    return guarded
 
 
 async def _scope(request: Request, runtime: RuntimeDep, header: Header) -> Scope:
@@ -136,8 +127,8 @@ async def _native_instance(request: Request, runtime: RuntimeDep, header: Header
         return enabled(await _any_instance(request, runtime, header))
     given = Authorization(element=token.strip())
     runtime.rates.caller(given.element)
-    find = _guarded(request, runtime, partial(tenants.instance_by_token, runtime.database))
-    session = await runtime.sessions.find(given, find, way="native")
+    find, guard = partial(tenants.instance_by_token, runtime.database), _attempt(request, runtime, given)
+    session = await runtime.sessions.find(given, find, way="native", guard=guard)
     request.state.instance_id = session.instance.id
     return enabled(session.instance)
 

@@ -23,5 +23,5 @@ async def follow_link(
     byte_range: RangeDep,
 ) -> Response:
     """Downloads the file behind a `cloudElementsLink`."""
-    with runtime.rates.attempt(client_of(request), token, refusal=NotFound):
+    with runtime.rates.attempt(client_of(request), token, alone=True, refusal=NotFound):
         return Bytes(await links.follow(runtime, token, byte_range))

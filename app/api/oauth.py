@@ -119,7 +119,7 @@ async def follow_oauth_proxy(
     it on to the application that asked."""
     answer = request.query_params.multi_items()
     try:
-        with runtime.rates.attempt(client_of(request), state, refusal=BadRequest):
+        with runtime.rates.attempt(client_of(request), state, alone=True, refusal=BadRequest):
             return RedirectResponse(await consent.lead_on(runtime, state, answer), 302, headers=_ALONE)
     except BadRequest as error:
         if "text/html" not in request.headers.get("accept", "").lower():

@@ -64,6 +64,7 @@ class RequestLog:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._warned = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -84,6 +85,7 @@ class RequestLog:
                     headers["Elements-Element-Instance-Id"] = str(state["instance_id"])
             await send(message)
 
+        self._look_for_a_proxy(scope)
         sender = acting.asked(address=_address(scope), request_id=state["request_id"])
         try:
             with acting.acting(sender):
@@ -99,6 +101,20 @@ class RequestLog:
                     "ms": round((time.perf_counter() - started) * 1000, 1),
                     "requestId": state["request_id"],
                 },
+            )
+
+    def _look_for_a_proxy(self, scope: Scope) -> None:
+        """Warns once of a proxy that nobody trusts: all of its clients count as one. In the place of one
+        that is trusted stands its client by now, whom the header names."""
+        address = _address(scope)
+        if self._warned or address is None:
+            return
+        told = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+        if told and not any(address.encode() in value for value in told):
+            self._warned = True
+            log.warning(
+                "X-Forwarded-For is not believed: GATEWAY_TRUSTED_PROXIES does not name who sent it",
+                extra={"client": address},
             )
 
 

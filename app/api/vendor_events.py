@@ -71,6 +71,6 @@ async def _receive(runtime: RuntimeDep, key_or_id: str, request: Request) -> Res
         received_at=runtime.clock.now(),
     )
     named = call.query.get("instance") or call.headers.get(vendor_events.HEADER)
-    with runtime.rates.attempt(client_of(request), "events", key_or_id, named):
+    with runtime.rates.attempt(client_of(request), "events", key_or_id, named, alone=True):
         await vendor_events.receive(runtime, provider, call)
     return done()

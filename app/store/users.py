@@ -13,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.store.tables import Role, Secret, User, table
 
 _users, _secrets = table(User), table(Secret)
+_ABLE = (_users.c.active, _users.c.password_hash.is_not(None))
+"""Of those who may log in."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,17 @@ async def first_of_accounts(connection: AsyncConnection, account_id: int | None,
 
 async def with_password(connection: AsyncConnection, email: str, *, limit: int) -> list[User]:
     """At most `limit` active users of all organizations who have this address and a password, by id."""
-    able = (_users.c.email == email, _users.c.active, _users.c.password_hash.is_not(None))
-    rows = await connection.execute(_living().where(*able).order_by(_users.c.id).limit(limit))
+    rows = await connection.execute(
+        _living().where(_users.c.email == email, *_ABLE).order_by(_users.c.id).limit(limit)
+    )
     return [User(**row) for row in rows.mappings()]
+
+
+async def most_with_password(connection: AsyncConnection) -> int:
+    """How many such users the address has that has most of them; 0 where there is none."""
+    number = func.count()
+    statement = select(number).where(_users.c.deleted_at.is_(None), *_ABLE).group_by(_users.c.email)
+    return await connection.scalar(statement.order_by(number.desc()).limit(1)) or 0
 
 
 async def hold(connection: AsyncConnection, seen: User) -> bool:

@@ -621,6 +621,20 @@ async def test_a_user_is_held_as_he_was_seen(database: Database) -> None:
         assert not await users.hold(connection, seen)
 
 
+async def test_of_the_addresses_the_one_in_most_organizations_counts(database: Database) -> None:
+    async with database.read() as connection:
+        assert await users.most_with_password(connection) == 0
+    for email in ("t@example.com", "t@example.com", "t@example.com", "u@example.com"):
+        await secrets.create_organization(database, "Test", email=email, now=NOW)
+    async with database.write() as connection:
+        assert await users.most_with_password(connection) == 0
+        for user_id in range(1, 5):
+            await users.change(connection, user_id, password_hash="one")
+        assert await users.most_with_password(connection) == 3
+        await users.change(connection, 1, active=False)
+        assert await users.most_with_password(connection) == 2
+
+
 async def test_a_user_ends_with_all_of_his_secrets(database: Database) -> None:
     made = await secrets.create_organization(database, "Test", email="t@example.com", now=NOW)
     await secrets.create_organization(database, "Other", email="t@example.com", now=NOW)
