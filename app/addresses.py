@@ -73,9 +73,9 @@ _KINDS: tuple[tuple[Network, str], ...] = tuple(
 _TRANSLATED = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
 """IPv4-mapped and NAT64: ways of writing an IPv4 address, and all that is asked of them is that."""
 
+_LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
 _ENDING_IN_IPV4 = (
     *_TRANSLATED,
-    IPv6Network("64:ff9b:1::/48"),
     IPv6Network("::ffff:0:0:0/96"),
     IPv6Network("::/96"),
 )
@@ -131,6 +131,8 @@ def _judged(address: Address) -> Iterator[Address]:
 
 def _inside(address: IPv6Address) -> Iterator[IPv4Address]:
     number = int(address)
+    if address in _LOCAL_NAT64:
+        yield from _behind_local_nat64(number)
     if number < 2:  # `::` and `::1` have none
         return
     if _is_in(address, _ENDING_IN_IPV4) or (number >> 32) & 0xFFFFFFFF in _ISATAP:
@@ -138,6 +140,13 @@ def _inside(address: IPv6Address) -> Iterator[IPv4Address]:
     if address.sixtofour is not None:
         yield address.sixtofour
     yield from address.teredo or ()
+
+
+def _behind_local_nat64(number: int) -> Iterator[IPv4Address]:
+    """Where the translator looks for an IPv4 address depends on its prefix (RFC 6052, section 2.2): at the
+    end, or in 16 bits before and 16 behind eight that are zero. The place that is empty says nothing."""
+    places = {number & 0xFFFFFFFF, (number >> 48) & 0xFFFF0000 | (number >> 40) & 0xFFFF}
+    yield from map(IPv4Address, places - {0} or {0})
 
 
 def _is_in(address: Address, networks: Sequence[Network]) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable
-from urllib.parse import parse_qsl, quote, quote_plus
+from urllib.parse import parse_qsl
 
 import httpx
 
@@ -13,14 +14,16 @@ MASK = "********"
 _SHORTEST = 6  # characters; what is shorter stands in many words that are no secret
 _FORM = "application/x-www-form-urlencoded"
 _HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
+_PERCENT = "%(?:25){0,4}"
+_BACKSLASH = rf"(?i:\\|{_PERCENT}5c)"
 _FIELDS = frozenset({"client_secret", "code", "refresh_token", "token", "password", "assertion"})
 
 
 def covered(text: str, secrets: Iterable[str]) -> str:
-    """The text with stars where a secret stands, as it is or in the forms that a URL and Basic auth have."""
-    forms = {form for secret in secrets if len(secret) >= _SHORTEST for form in _forms(secret)}
+    """The text with stars where a secret stands, in any spelling, or in the form of Basic auth."""
+    forms = {form for secret in secrets if len(secret) >= _SHORTEST for form in (secret, _base64(secret))}
     for form in sorted(forms, key=len, reverse=True):
-        text = text.replace(form, MASK)
+        text = re.sub(_pattern(form), MASK, text)
     return text
 
 
@@ -45,8 +48,29 @@ def _credentials(header: str) -> list[str]:
         return [value]
 
 
-def _forms(secret: str) -> set[str]:
-    """The secret as it is, in a URL, in a form, in JSON that spells its slashes out, and in base64."""
-    encoded = base64.b64encode(secret.encode(errors="replace")).decode()
-    in_urls = {quote(secret, safe="", errors="replace"), quote_plus(secret, errors="replace")}
-    return {secret, secret.replace("/", "\\/"), encoded, *in_urls}
+def _base64(secret: str) -> str:
+    return base64.b64encode(secret.encode(errors="replace")).decode().rstrip("=")
+
+
+def _pattern(secret: str) -> str:
+    return "".join(_spelled(letters) for letters in re.findall(r"\\+|.", secret, re.DOTALL))
+
+
+def _spelled(letters: str) -> str:
+    """A pattern of a letter, or of a run of backslashes, in any spelling: as it is, in a URL or a form, in
+    JSON, in UTF-8 that was taken for Latin-1, and in these within each other."""
+    if letters.isascii() and letters.isalnum():
+        return letters
+    if letters.startswith("\\"):  # there is one way to read a run: nobody may count all the others
+        return f"{_BACKSLASH}{{1,{4 * len(letters)}}}+"
+    in_utf8, in_utf16 = letters.encode(errors="replace"), letters.encode("utf-16-be", "surrogatepass").hex()
+    in_url = "".join(f"{_PERCENT}{byte:02x}" for byte in in_utf8)
+    found = [
+        f"{_BACKSLASH}{{0,4}}(?:{re.escape(letters)}|{in_url})",
+        "".join(f"{_BACKSLASH}{{1,4}}u{unit}" for unit in re.findall("....", in_utf16)),
+    ]
+    if not letters.isascii():
+        found.append(re.escape(in_utf8.decode("latin-1")))
+    if letters == " ":
+        found += [r"\+", f"{_PERCENT}2b"]
+    return f"(?i:{'|'.join(found)})"

@@ -79,13 +79,13 @@ class Resolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         """Raises OSError for a name that is not known, or not in time."""
-        look_up = self._running.get((host, family)) or self._begin(host, family)
-        try:
-            async with asyncio.timeout_at(look_up.until):
-                found = await asyncio.shield(look_up.found)
-        except TimeoutError:
+        look_up = self._running.get((host, family))
+        if look_up is None or look_up.found.done():
+            look_up = self._begin(host, family)
+        await asyncio.wait({look_up.found}, timeout=look_up.until - asyncio.get_running_loop().time())
+        if not look_up.found.done() or look_up.found.cancelled():
             look_up.running.cancel()  # one that still waits for a thread needs none any more
-            raise OSError(f"the name was not found within {self._patience:g} s") from None
+            raise OSError(f"the name was not found within {self._patience:g} s")
         return [
             ResolveResult(
                 hostname=host,
@@ -95,7 +95,7 @@ class Resolver(AbstractResolver):
                 proto=protocol,
                 flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
             )
-            for kind, _, protocol, _, address in found
+            for kind, _, protocol, _, address in look_up.found.result()
         ]
 
     async def close(self) -> None:
@@ -111,7 +111,8 @@ class Resolver(AbstractResolver):
         begun = self._running[host, family] = _LookUp(running, asyncio.wrap_future(running), until)
 
         def ended(found: asyncio.Future[Found]) -> None:
-            del self._running[host, family]
+            if self._running.get((host, family)) is begun:
+                del self._running[host, family]
             if not found.cancelled():
                 found.exception()  # nobody may be waiting for it any more
 
@@ -147,11 +148,12 @@ def pooled_transport(**pool: Any) -> AiohttpTransport:
 
 def pooled_client(*, timeout: timedelta, agent: str, **pool: Any) -> httpx.AsyncClient:
     """A client that follows no redirects and keeps no cookies, neither httpx's nor aiohttp's: accounts share
-    its connections and not each other's sessions. `pool` is as in `pooled_transport`."""
+    its connections and not each other's sessions. It asks for gzip at most, which can be unpacked up to a
+    bound. `pool` is as in `pooled_transport`."""
     return httpx.AsyncClient(
         transport=pooled_transport(**pool),
         timeout=timeout.total_seconds(),
-        headers={"User-Agent": agent},
+        headers={"User-Agent": agent, "Accept-Encoding": "gzip"},
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         trust_env=False,
         follow_redirects=False,

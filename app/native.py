@@ -6,19 +6,21 @@ import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
-from urllib.parse import unquote
 
 import httpx
 import orjson
 
 from app import base64url, documents
 from app.errors import Forbidden, NotFound, SettingsError
+from app.hubs import paths
 from app.hubs.documents import Native
 from app.registry import Provider
 from app.runtime import Runtime
 from app.store.tables import Instance
-from app.upstream.client import Upstream, read
+from app.upstream import answers
+from app.upstream.client import Upstream
 
 _SEALED = "-/"
 """Begins a path that the vendor named and that this gateway has sealed."""
@@ -57,16 +59,15 @@ class Call:
     body: bytes | AsyncIterator[bytes] | None = field(repr=False)
     base: str
 
-    @property
+    @cached_property
     def line(self) -> str:
         """What patterns are matched with: decoded to its end, in one case, without parameters of segments.
 
-        Raises Forbidden for a path that may mean another one to somebody behind us.
+        Raises Forbidden for a path that may mean another one to somebody behind us, BadRequest for one that
+        is encoded too often to tell.
         """
-        plain = self.path
-        while (decoded := unquote(plain)) != plain:
-            plain = decoded
-        *above, last = [part.partition(";")[0].strip() for part in re.split(r"[/\\\\]", plain)]
+        plain = paths.decoded(self.path)
+        *above, last = [part.partition(";")[0].strip() for part in re.split(r"[/\\]", plain)]
         if {"", ".", ".."} & set(above) or last in {".", ".."} or "\\" in plain or not plain.isprintable():
             raise Forbidden("The gateway does not pass this path on")
         return f"{self.method} {'/'.join([*above, last]).lower()}"
@@ -84,8 +85,9 @@ class Answer:
 async def pass_through(runtime: Runtime, instance: Instance, call: Call) -> Answer:
     """Asks the vendor in the name of the instance's account.
 
-    Raises Forbidden for what is not passed on, its token endpoints above all, and VendorUnavailable
-    where the vendor does not answer. Whoever gets the answer closes its response.
+    Raises Forbidden for what is not passed on, its token endpoints above all, BadRequest for a path that
+    cannot be read to its end, and VendorUnavailable where the vendor does not answer. Whoever gets the
+    answer closes its response.
     """
     provider = runtime.registry.find(instance.element_key)
     way = documents.way(runtime, instance, provider, budget=runtime.settings.vendor_budget)
@@ -99,7 +101,8 @@ async def pass_through(runtime: Runtime, instance: Instance, call: Call) -> Answ
         silence=_LONG_POLL if sealed else None,
     )
     if not sealed and response.is_success and re.fullmatch(provider.native.links, call.line):
-        led_back = _led_back(runtime, instance, way, call.base, await read(response))
+        response = await answers.whole(response)
+        led_back = _led_back(runtime, instance, way, call.base, response.content)
         return Answer(response, _answered(response, led_back), led_back)
     if call.method == "HEAD":
         return Answer(response, _answered(response, None), b"")

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 from acme import Acme
+from unread import unread
 
 from app.errors import VendorUnauthorized
 from app.providers.egnyte import Egnyte
@@ -41,7 +42,7 @@ def played(
     async def token(rejected: str | None = None) -> str:
         return "token"
 
-    client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    client = httpx.AsyncClient(transport=httpx.MockTransport(lambda request: unread(answer(request))))
     upstream = Upstream(client, base_url="http://vendor", token=token, interpret=Egnyte.refusal)
     return Egnyte(upstream, configuration or {})
 

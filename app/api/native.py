@@ -15,7 +15,7 @@ from app.api.problems import responses
 from app.errors import VendorUnavailable
 from app.native import Answer, Call
 
-router = APIRouter(tags=["native"], responses=responses(401, 403, 408, 429, 502))
+router = APIRouter(tags=["native"], responses=responses(400, 401, 403, 408, 429, 502))
 
 _PREFIX = "/native/"
 _HELD = 2**20  # bytes; a body up to this size is held, so that it can be sent again

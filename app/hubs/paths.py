@@ -14,6 +14,8 @@ Fetch = Callable[[Kind, str], Awaitable[Entry]]
 Children = Callable[[str], AsyncIterator[Entry]]
 Create = Callable[[str, str], Awaitable[Entry]]
 
+_LAYERS = 4  # of percent-encoding that are taken off; each costs as much as the text is long
+
 
 def split(path: str) -> tuple[str, str]:
     """`/a/b/c.txt` as `/a/b` and `c.txt`."""
@@ -28,12 +30,13 @@ def join(parent: str, name: str) -> str:
 def normalised(path: str, *, name: str = "path") -> str:
     """A client's path as the vendors take it: doubled slashes and one at the end do not count.
 
-    Raises BadRequest, which begins with `name`, for what is no absolute path, and for a path that goes up.
+    Raises BadRequest, which begins with `name`, for what is no absolute path, for a path that goes up, and
+    for one that is encoded too often to tell.
     """
     if not path.startswith("/"):
         raise BadRequest(f"{name}: must begin with '/'")
     parts = [part for part in path.split("/") if part]
-    if any(_leads_away(part) for part in parts):
+    if any(_leads_away(part, name) for part in parts):
         raise BadRequest(f"{name}: '.' and '..' are no names of files or folders")
     if _has_controls(path):
         raise BadRequest(f"{name}: holds a control character")
@@ -42,24 +45,37 @@ def normalised(path: str, *, name: str = "path") -> str:
 
 def segment(text: str) -> str:
     """A client's text as one segment of a URL's path. Raises BadRequest for `.` and `..`, which lead away,
-    and for control characters, which some servers write into their headers."""
-    if _leads_away(text):
+    for what is encoded too often to tell, and for control characters, which some servers write into their
+    headers."""
+    if _leads_away(text, "id"):
         raise BadRequest("id: '.' and '..' are no ids")
     if _has_controls(text):
         raise BadRequest("id: holds a control character")
     return quote(text, safe="")
 
 
+def decoded(text: str, *, name: str = "path") -> str:
+    """A client's text as whoever decodes it most often reads it.
+
+    Raises BadRequest, which begins with `name`, for what is encoded more often than anybody decodes.
+    """
+    for _ in range(_LAYERS + 1):
+        plain = unquote(text)
+        if plain == text:
+            return text
+        text = plain
+    raise BadRequest(f"{name}: is encoded too often")
+
+
 def _has_controls(text: str) -> bool:
     return any(ord(letter) < 32 or ord(letter) == 127 for letter in text)
 
 
-def _leads_away(text: str) -> bool:
+def _leads_away(text: str, name: str) -> bool:
     """Whether anybody behind us may read a text as `.` or `..`: some servers decode a path twice, take
     backslashes for slashes, or parameters off its segments."""
-    while (decoded := unquote(text)) != text:
-        text = decoded
-    return bool({".", ".."} & {part.partition(";")[0] for part in re.split(r"[/\\]", text)})
+    parts = re.split(r"[/\\]", decoded(text, name=name))
+    return bool({".", ".."} & {part.partition(";")[0] for part in parts})
 
 
 class Paths:

@@ -23,6 +23,7 @@ from tenacity import (
 from app import backoff, covering
 from app.errors import VendorError, VendorThrottled, VendorUnauthorized, VendorUnavailable
 from app.http_client import pooled_client
+from app.upstream import answers
 from app.upstream.content import Content
 from app.upstream.failures import named
 from app.upstream.hosts import Hosts
@@ -249,7 +250,7 @@ class Upstream:
                     response = await self._client.send(request, stream=True)
                     if response.status_code not in _MAY_BE_MENDED or not isinstance(body, bytes | None):
                         return response
-                    await response.aread()
+                    response = await answers.whole(response)
             refused.append(response)
             error = self._interpret(Refusal(response.status_code, response.headers, response.content))
             if isinstance(error, VendorUnauthorized | VendorThrottled):
@@ -328,12 +329,13 @@ async def send(
 ) -> httpx.Response:
     """Sends one request and reads the whole answer, within `total` seconds.
 
-    Raises VendorUnavailable when there is none, and what `interpret` says of a status of 300 or above.
+    Raises VendorUnavailable where there is none that can be read, and what `interpret` says of a status of
+    300 or above.
     Neither the query nor a header of the request stands in the error.
     """
     with named(request):
         async with asyncio.timeout(total):
-            response = await client.send(request)
+            response = await answers.whole(await client.send(request, stream=True))
     return _accepted(response, interpret)
 
 
@@ -347,15 +349,8 @@ async def start(
             response = await client.send(request, stream=True)
             if response.status_code in _READY or (redirects and response.has_redirect_location):
                 return response
-            await response.aread()
-            await response.aclose()
+            response = await answers.whole(response)
     return _accepted(response, interpret)
-
-
-async def read(response: httpx.Response) -> bytes:
-    """The body of an open answer, decoded. Raises VendorUnavailable where it breaks off."""
-    with named(response.request):
-        return await response.aread()
 
 
 def _accepted(response: httpx.Response, interpret: Interpreter) -> httpx.Response:
@@ -379,9 +374,12 @@ def decode(response: httpx.Response) -> Any:
     try:
         return parse(response.content)
     except ValueError:
+        words = covering.covered(
+            response.text[: answers.LONGEST_REFUSAL], covering.sent_with(response.request)
+        )
         raise VendorUnavailable(
             f"{response.request.method} {response.request.url.path}: the vendor's answer is not JSON",
-            provider_message=covering.covered(response.text, covering.sent_with(response.request)),
+            provider_message=words,
             vendor_status=response.status_code,
         ) from None
 

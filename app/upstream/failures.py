@@ -19,8 +19,12 @@ def named(request: httpx.Request) -> Iterator[None]:
         yield
     except (TimeoutError, httpx.HTTPError, aiohttp.ClientError) as error:
         # The transport lets some of aiohttp's errors through.
-        where = f"{request.method} {request.url.host}{request.url.path}"
-        raise VendorUnavailable(f"{where}: {_what_failed(error)}") from error
+        raise VendorUnavailable(f"{where(request)}: {_what_failed(error)}") from error
+
+
+def where(request: httpx.Request) -> str:
+    """What was asked of whom, without its query: secrets stand there."""
+    return f"{request.method} {request.url.host}{request.url.path}"
 
 
 def _what_failed(error: Exception) -> str:

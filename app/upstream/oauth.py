@@ -15,6 +15,7 @@ from app.upstream import client as upstream
 from app.upstream.client import Refusal
 
 _GRACE = 10.0  # seconds
+_LONGEST = timedelta(days=36_500)
 
 
 @dataclass(frozen=True)
@@ -180,9 +181,9 @@ def _words(body: object) -> str | None:
 
 
 def _lifetime(seconds: object) -> timedelta | None:
-    """Zero, negative, absent or unreadable: the vendor says that the token does not expire."""
+    """Zero, negative, absent, unreadable or beyond all calendars: the token does not expire."""
     try:
         lifetime = timedelta(seconds=float(str(seconds)))
     except (ValueError, OverflowError):
         return None
-    return lifetime if lifetime > timedelta(0) else None
+    return lifetime if timedelta(0) < lifetime < _LONGEST else None

@@ -154,6 +154,12 @@ async def test_egnytes_token_endpoints_are_refused(gateway: Gateway, acme: Acme,
     assert (await ask(gateway, token, path, "POST")).status_code == 403
 
 
+async def test_a_path_that_is_encoded_too_often_to_tell_is_refused(gateway: Gateway, acme: Acme) -> None:
+    token = (await gateway.connect())["token"]
+    answer = await ask(gateway, token, f"pubapi/v1/fs/%{'25' * 10_000}41")
+    assert (answer.status_code, answer.json()["message"]) == (400, "path: is encoded too often")
+
+
 async def test_credentials_and_hop_by_hop_headers_stay_here(gateway: Gateway, acme: Acme) -> None:
     call = native.Call(
         method="GET",

@@ -199,6 +199,24 @@ async def test_a_name_that_hangs_has_one_thread_and_is_refused_meanwhile() -> No
         await resolver.close()
 
 
+async def test_who_waits_for_a_look_up_that_ends_is_refused_and_not_cancelled() -> None:
+    """Between the end of its time and the moment when all have heard of it, others come."""
+    names = Hanging()
+    resolver = http_client.Resolver(1, patience=60, look_up=names.look_up)
+    hung = asyncio.create_task(resolver.resolve("hang"))
+    waiting = [asyncio.create_task(resolver.resolve("waits"))]
+    await asyncio.sleep(0)
+    resolver._running["waits", socket.AF_INET].running.cancel()  # as whoever came first and gives up does
+    while not waiting[0].done():
+        waiting.append(asyncio.create_task(resolver.resolve("waits")))
+        await asyncio.sleep(0)
+    names.answer.set()
+    found = await asyncio.gather(*waiting, hung, return_exceptions=True)
+    await resolver.close()
+    assert {type(answer) for answer in found} == {OSError, list}
+    assert type(found[0]) is OSError
+
+
 async def test_a_name_that_is_not_known_in_time_may_be_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.delivery.egress._LONGEST_CHECK", 0.05)
     names = Hanging()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from app.errors import BadRequest, Conflict, VendorConflict, VendorNotFound
 from app.hints import Hints
 from app.hubs.entries import Entry, Kind, Target
-from app.hubs.paths import Paths, join, normalised, split
+from app.hubs.paths import Paths, join, normalised, segment, split
 
 ROOT = "0"
 
@@ -42,6 +42,21 @@ def test_slashes_too_many_do_not_count(path: str, found: str) -> None:
 def test_what_is_no_absolute_path_is_refused(path: str) -> None:
     with pytest.raises(BadRequest, match=r"^folder: "):
         normalised(path, name="folder")
+
+
+def encoded(times: int) -> str:
+    return "%" + "25" * (times - 1) + "2e%2e"
+
+
+def test_what_is_encoded_too_often_to_tell_is_refused() -> None:
+    """Each layer costs as much as the text is long: nobody looks below a thousand of them."""
+    for times in (1, 4, 5, 31_000):
+        words = "too often" if times > 4 else "are no"
+        with pytest.raises(BadRequest, match=rf"^folder: .*{words}"):
+            normalised(f"/a/{encoded(times)}", name="folder")
+        with pytest.raises(BadRequest, match=rf"^id: .*{words}"):
+            segment(encoded(times))
+    assert normalised("/100%25 of %2F") == "/100%25 of %2F"
 
 
 PARTS = st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="/"), min_size=1).filter(

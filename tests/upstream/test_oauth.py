@@ -86,6 +86,7 @@ async def test_the_newest_refresh_token_is_kept(
         (None, None),
         ("never", None),
         (1e300, None),
+        (86_400 * 999_999_999, None),
         ([], None),
     ],
 )
