@@ -15,20 +15,24 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import acting
 from app.acting import Actor
-from app.errors import BadRequest
-from app.ids import SLACK, new_id
-from app.recent import Recent
+from app.errors import BadRequest, DatabaseUnavailable
+from app.ids import COUNTER_BITS, LARGEST_ID, SLACK, new_id
+from app.recent import Budget, Recent
 from app.store import audit
 from app.store.audit import Stretch, Wanted
 from app.store.engine import Database
 from app.store.tables import AuditEntry, Instance, User
 
-_READ_AGAIN = timedelta(hours=1)
+_AGAIN = timedelta(hours=1)  # what happens all the time is written again after it
 _REMEMBERED = 100_000  # tokens that somebody has read; some 200 bytes each
-_A_MINUTE, _IN_A_MINUTE = timedelta(minutes=1), 60
-"""Of what nobody has to prove anything for, a process writes so many entries in so much time."""
+_STRANGERS = 10_000  # names and hosts that somebody who has proved nothing came with
+
+# Of what nobody has to prove anything for, entries in an hour: a table that is never pruned bears these.
+_AIMED, _UNAIMED, _ASKED = 240, 60, 60
 
 _LOOK_AGAIN = 1.0  # seconds, while somebody follows
+_FAR_BACK_EACH = 60  # looks, of which one goes back as far as clocks may differ
+_CLOCKS_DIFFER = (timedelta(hours=12) // timedelta(milliseconds=1)) << COUNTER_BITS
 _PAGE = 500
 
 
@@ -73,17 +77,19 @@ class Action(StrEnum):
     KEY_FORGOTTEN = "key.forgotten"
 
 
-def _few() -> Recent:
-    return Recent(_A_MINUTE, limit=_IN_A_MINUTE, most=_IN_A_MINUTE)
-
-
 @dataclass(frozen=True)
 class Noted:
-    """What this process has written a short time ago of what happens all the time."""
+    """What this process has written a short time ago of what happens all the time, and how much more it
+    writes of what nobody has to prove anything for."""
 
-    reads: Recent = field(default_factory=lambda: Recent(_READ_AGAIN, limit=_REMEMBERED))
-    refusals: Recent = field(default_factory=_few)
-    consents: Recent = field(default_factory=_few)
+    reads: Recent = field(default_factory=lambda: Recent(_AGAIN, limit=_REMEMBERED))
+    refusals: Recent = field(default_factory=lambda: Recent(_AGAIN, limit=_STRANGERS))
+    aimed: Budget = field(default_factory=lambda: Budget(_AGAIN, places=_AIMED))
+    """Refused logins of users that there are, which a flood of other names does not hide."""
+
+    unaimed: Budget = field(default_factory=lambda: Budget(_AGAIN, places=_UNAIMED))
+    consents: Recent = field(default_factory=lambda: Recent(_AGAIN, limit=_STRANGERS))
+    asked: Budget = field(default_factory=lambda: Budget(_AGAIN, places=_ASKED))
 
 
 async def record(
@@ -143,16 +149,23 @@ async def record_refusal(
     database: Database, noted: Noted, name_hash: str, users: Sequence[User], *, at: datetime
 ) -> None:
     """Says that a login was refused, to the users whose address was named. What was named is kept nowhere: it
-    may be a password in the wrong field. Known and unknown names take the same time, and a flood of them
-    leaves a few entries."""
-    actor = acting.actor()
-    if not noted.refusals.admits((actor.address, name_hash)):
+    may be a password in the wrong field. A flood leaves a few entries. Known and unknown names take the same
+    time: what there is no place for is written and undone."""
+    actor, key = acting.actor(), (acting.actor().address, name_hash)
+    if not noted.refusals.new([key]):
         return
     entries = [
         _entry(actor, Action.LOGIN_REFUSED, f"user {user.id}", at, {}, user.account_id) for user in users
-    ]
+    ] or [_entry(actor, Action.LOGIN_REFUSED, "unknown user", at, {})]
+    budget = noted.aimed if users else noted.unaimed
     async with database.write() as connection:
-        await audit.add(connection, entries or [_entry(actor, Action.LOGIN_REFUSED, "unknown user", at, {})])
+        part = await connection.begin_nested()
+        await audit.add(connection, entries)
+        kept = not budget.is_spent
+        await (part.commit() if kept else part.rollback())
+    noted.refusals.note([key])
+    if kept:
+        budget.take(len(entries))
 
 
 def record_migration(connection: Connection, revision: str, *, at: datetime) -> None:
@@ -161,7 +174,7 @@ def record_migration(connection: Connection, revision: str, *, at: datetime) -> 
     audit.add_in_migration(connection, _entry(actor, Action.SCHEMA_MIGRATED, f"schema {revision}", at, {}))
 
 
-async def find(database: Database, wanted: Wanted, *, below: int = 0, limit: int) -> Stretch:
+async def find(database: Database, wanted: Wanted, *, below: int = LARGEST_ID, limit: int) -> Stretch:
     """At most `limit` of the wanted entries below an id, the newest first."""
     async with database.read() as connection:
         return await audit.find(connection, wanted, below=below, limit=limit)
@@ -169,30 +182,44 @@ async def find(database: Database, wanted: Wanted, *, below: int = 0, limit: int
 
 async def newest(database: Database, wanted: Wanted, *, limit: int) -> list[AuditEntry]:
     """The newest `limit` of the wanted entries, the oldest of them first, however far back they lie."""
-    found: list[AuditEntry] = []
-    rest: int | None = 0
-    while rest is not None and len(found) < limit:
-        stretch = await find(database, wanted, below=rest, limit=limit - len(found))
-        found, rest = found + stretch.entries, stretch.rest
+    stretch = await find(database, wanted, limit=limit)
+    found = stretch.entries
+    while stretch.rest is not None and len(found) < limit:
+        stretch = await find(database, wanted, below=stretch.rest, limit=limit - len(found))
+        found += stretch.entries
     return found[::-1]
 
 
-async def follow(database: Database, wanted: Wanted, *, limit: int) -> AsyncGenerator[AuditEntry, None]:
-    """The newest `limit` of the wanted entries, and then those that are written, as they come. Their ids are
-    drawn before they are committed, so that one may come after a later one: the last minute is looked at
-    again and again."""
-    last = new_id()
-    seen = {entry.id async for entry in _after(database, wanted, last - SLACK)}
-    for entry in await newest(database, wanted, limit=limit):
-        seen.add(entry.id)
-        yield entry
+async def follow(
+    database: Database, wanted: Wanted, *, limit: int, after: int | None = None
+) -> AsyncGenerator[AuditEntry, None]:
+    """The newest `limit` of the wanted entries, or all that `after` an id may have been written, and then
+    those that are written, as they come, also when the database was away meanwhile. Raises
+    DatabaseUnavailable where that does not mend itself.
+
+    An id is drawn before it is committed, by the clock of its machine: an entry may come after others with
+    larger ids. The last minute is therefore looked at each time, and now and then as much as clocks differ.
+    """
+    last, seen, looks = after, set[int](), 0
+    if last is None:
+        last = await _end(database)
+        seen = {entry.id async for entry in _above(database, wanted, last - _CLOCKS_DIFFER)}
+        for entry in await newest(database, wanted, limit=limit):
+            seen.add(entry.id)
+            yield entry
     while True:
-        async for entry in _after(database, wanted, last - SLACK):
-            if entry.id not in seen:
-                seen.add(entry.id)
-                last = max(last, entry.id)
-                yield entry
-        seen = {entry_id for entry_id in seen if entry_id > last - SLACK}
+        width = SLACK if looks % _FAR_BACK_EACH else _CLOCKS_DIFFER
+        try:
+            async for entry in _above(database, wanted, last - width):
+                if entry.id not in seen:
+                    seen.add(entry.id)
+                    yield entry
+            last, looks = await _end(database), looks + 1
+        except DatabaseUnavailable as error:
+            if not error.passing:
+                raise
+            looks = 0
+        seen = {entry_id for entry_id in seen if entry_id > last - _CLOCKS_DIFFER}
         await asyncio.sleep(_LOOK_AGAIN)
 
 
@@ -204,7 +231,12 @@ def actions(text: str) -> list[Action]:
     return found
 
 
-async def _after(database: Database, wanted: Wanted, place: int) -> AsyncIterator[AuditEntry]:
+async def _end(database: Database) -> int:
+    """Up to which id the audit goes, but for entries from clocks that are ahead."""
+    return min([new_id(), *(entry.id for entry in await newest(database, Wanted(), limit=1))])
+
+
+async def _above(database: Database, wanted: Wanted, place: int) -> AsyncIterator[AuditEntry]:
     """Everything that is wanted above an id."""
     page: list[AuditEntry] | None = None
     while page is None or len(page) == _PAGE:

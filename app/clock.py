@@ -10,3 +10,11 @@ class Clock:
 
     def now(self) -> datetime:
         return datetime.now(UTC)
+
+
+def in_calendars(moment: datetime) -> datetime:
+    """A time that can be moved to any zone; one without a zone is UTC. Raises ValueError."""
+    known = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if not 1970 <= known.year < 9000:
+        raise ValueError("is no time from 1970 to 9000")
+    return known

@@ -104,12 +104,17 @@ async def _new_state(runtime: Runtime, wish: Wish) -> str:
         target_url=_with_query(wish.state, own),
         expires_at=now + runtime.settings.oauth_state_lifetime,
     )
+    noted, asker = runtime.noted, (acting.actor().address, target.netloc)
     async with runtime.database.write() as connection:
         await oauth_states.forget_ended(connection, limit=_FORGOTTEN, now=now)
         await oauth_states.keep(connection, row)
-        if wish.trusted or runtime.noted.consents.admits((acting.actor().address, target.netloc)):
+        told = wish.trusted or (bool(noted.consents.new([asker])) and not noted.asked.is_spent)
+        if told:
             subject, host = f"element {wish.provider.key}", target.hostname
             await audit.record(connection, Action.CONSENT_ASKED, subject, at=now, host=host)
+    if told and not wish.trusted:
+        noted.consents.note([asker])
+        noted.asked.take(1)
     log.info("consent asked for", extra={"element": wish.provider.key, "host": target.netloc})
     return state
 

@@ -1,4 +1,4 @@
-"""What was done a short time ago and need not be done again."""
+"""What was done a short time ago and need not be done again, and how often something may be done."""
 
 from __future__ import annotations
 
@@ -12,21 +12,15 @@ KeyT = TypeVar("KeyT", bound=Hashable)
 
 
 class Recent:
-    """Keys that were noted within `lifetime`, the newest `limit` of them. Of what is `admitted`, at most
-    `most` keys are new in one lifetime. The clock of the machine may be set meanwhile; this one is not."""
+    """Keys that were noted within `lifetime`, the newest `limit` of them. The clock of the machine may be set
+    meanwhile; this one is not."""
 
     def __init__(
-        self,
-        lifetime: timedelta,
-        *,
-        limit: int,
-        most: int | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        self, lifetime: timedelta, *, limit: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._lifetime, self._limit, self._most = lifetime.total_seconds(), limit, most
+        self._lifetime, self._limit = lifetime.total_seconds(), limit
         self._clock = clock
         self._known: OrderedDict[Hashable, float] = OrderedDict()
-        self._began, self._admitted = clock(), 0
 
     def new(self, keys: Iterable[KeyT]) -> list[KeyT]:
         """Those of the keys that were not noted within a lifetime."""
@@ -41,17 +35,23 @@ class Recent:
         while len(self._known) > self._limit:
             self._known.popitem(last=False)
 
-    def admits(self, key: Hashable) -> bool:
-        """Whether a key is new and there is a place for it, which it then takes."""
-        if not self.new([key]) or not self._has_place():
-            return False
-        self.note([key])
-        return True
 
-    def _has_place(self) -> bool:
-        if self._most is None:
-            return True
-        if self._clock() - self._began >= self._lifetime:
-            self._began, self._admitted = self._clock(), 0
-        self._admitted += 1
-        return self._admitted <= self._most
+class Budget:
+    """So many places, all of them free again when `lifetime` has passed since the first one was taken."""
+
+    def __init__(
+        self, lifetime: timedelta, *, places: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._lifetime, self._places = lifetime.total_seconds(), places
+        self._clock = clock
+        self._began, self._taken = clock(), 0
+
+    @property
+    def is_spent(self) -> bool:
+        return self._taken >= self._places and self._clock() - self._began < self._lifetime
+
+    def take(self, count: int) -> None:
+        """Takes places, more than there are where somebody else was quicker."""
+        if not self._taken or self._clock() - self._began >= self._lifetime:
+            self._began, self._taken = self._clock(), 0
+        self._taken += count

@@ -1,10 +1,10 @@
-"""What was done a short time ago: for how long it is known, and how much of it."""
+"""What was done a short time ago: for how long it is known, and how much of it may be."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
-from app.recent import Recent
+from app.recent import Budget, Recent
 
 
 class Hand:
@@ -33,9 +33,19 @@ def test_it_knows_no_more_than_its_limit() -> None:
     assert recent.new("abc") == ["b"]
 
 
-def test_only_so_many_keys_are_admitted_in_a_lifetime() -> None:
+def test_a_budget_is_whole_again_after_its_lifetime() -> None:
     clock = Hand()
-    recent = Recent(timedelta(minutes=1), limit=10, most=2, clock=clock)
-    assert [recent.admits(key) for key in "aabc"] == [True, False, True, False]
-    clock.seconds = 60
-    assert [recent.admits(key) for key in "cab"] == [True, True, False]
+    budget = Budget(timedelta(minutes=1), places=2, clock=clock)
+    clock.seconds = 59
+    budget.take(1)
+    assert not budget.is_spent
+    budget.take(1)
+    assert budget.is_spent
+    clock.seconds = 118
+    assert budget.is_spent
+    clock.seconds = 119
+    assert not budget.is_spent
+    budget.take(1)
+    assert not budget.is_spent
+    budget.take(2)
+    assert budget.is_spent

@@ -73,7 +73,8 @@ async def list_audit(
     """
     if paging.offset:
         raise BadRequest("page: is not known here; go on with nextPage")
-    found = await audit.find(runtime.database, filters.wanted(caller), below=paging.after, limit=paging.limit)
+    wanted, below = filters.wanted(caller), paging.after or LARGEST_ID
+    found = await audit.find(runtime.database, wanted, below=below, limit=paging.limit)
     if found.rest is not None:
         paging.go_on(found.rest)
     return [wire.entry(item) for item in paging.page(found.entries, lambda item: item.id)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Response
@@ -14,6 +14,7 @@ from app.api.chosen import InstanceId
 from app.api.deps import CallerDep, RuntimeDep, ScopeDep
 from app.api.paging import Paging, PagingDep
 from app.api.problems import responses
+from app.clock import in_calendars
 from app.event_log import Interval, Logged, Question
 from app.ids import LARGEST_ID
 from app.runtime import Runtime
@@ -34,16 +35,7 @@ router = APIRouter(
 
 _EXCLUDED: dict[str, Any] = {"response_model_exclude_none": True}
 
-
-def _in_calendars(moment: datetime) -> datetime:
-    """A time without a zone is UTC."""
-    known = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    if not 1970 <= known.year < 9000:
-        raise ValueError("is no time from 1970 to 9000")
-    return known
-
-
-Moment = Annotated[datetime, AfterValidator(_in_calendars)]
+Moment = Annotated[datetime, AfterValidator(in_calendars)]
 From = Annotated[Moment | None, Query(alias="from", description="Stored at or after this time.")]
 To = Annotated[Moment | None, Query(alias="to", description="Stored before this time.")]
 EventId = Annotated[int, Path(alias="eventId", ge=1, le=LARGEST_ID, description="Id of the event.")]

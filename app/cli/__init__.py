@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -22,7 +23,8 @@ for part in (serving, tenants, keys, audit, documents, trying):
 
 def main() -> None:
     """Runs the command; a mistake in the settings or in what was asked for is one sentence on standard error,
-    not a traceback."""
+    not a traceback. Only the owner may read the files that it makes."""
+    os.umask(0o077)
     try:
         cli()
     except GatewayError as error:

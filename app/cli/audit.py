@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import partial
 from typing import Annotated
 
 import orjson
@@ -11,7 +12,9 @@ import typer
 
 from app import audit
 from app.cli import start
+from app.clock import in_calendars
 from app.errors import BadRequest
+from app.ids import LARGEST_ID
 from app.settings import Settings
 from app.store.audit import Wanted
 from app.store.tables import AuditEntry
@@ -22,15 +25,30 @@ commands = typer.Typer()
 
 @commands.command("audit")
 def show_audit(
-    account: Annotated[int | None, typer.Option(help="Id of an account.")] = None,
-    organization: Annotated[int | None, typer.Option(help="Id of an organization.")] = None,
+    account: Annotated[
+        int | None, typer.Option(min=1, max=LARGEST_ID, metavar="ID", help="Id of an account.")
+    ] = None,
+    organization: Annotated[
+        int | None, typer.Option(min=1, max=LARGEST_ID, metavar="ID", help="Id of an organization.")
+    ] = None,
     since: Annotated[str | None, typer.Option(help="A date or a time; UTC if it names no zone.")] = None,
     action: Annotated[
         str | None, typer.Option(help="instance.deleted, or the beginning of several: instance.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="The newest entries; those that follow are more.")] = 100,
+    limit: Annotated[
+        int, typer.Option(min=1, max=LARGEST_ID, help="The newest entries; those that follow are more.")
+    ] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="Each entry as GET /audit answers it.")] = False,
     follow: Annotated[bool, typer.Option(help="Go on with what is done from now on, until Ctrl-C.")] = False,
+    after: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=LARGEST_ID,
+            metavar="ID",
+            help="With --follow: go on behind this entry; those of the 12 hours before it come again.",
+        ),
+    ] = None,
 ) -> None:
     """Show who did what to what, when and from where, the newest last."""
     wanted = Wanted(
@@ -39,15 +57,20 @@ def show_audit(
         actions=audit.actions(action) if action else None,
         since=_moment(since) if since else None,
     )
+    if after is not None and not follow:
+        raise BadRequest("--after: is known with --follow only")
+    settings = start.configured_to_read()
     with suppress(KeyboardInterrupt):
-        start.run(_show(start.configured(), wanted, limit, as_json=as_json, follow=follow))
+        start.run(_show(settings, wanted, limit, after, as_json=as_json, follow=follow))
 
 
-async def _show(settings: Settings, wanted: Wanted, limit: int, *, as_json: bool, follow: bool) -> None:
-    await start.ready_schema(settings)
+async def _show(
+    settings: Settings, wanted: Wanted, limit: int, after: int | None, *, as_json: bool, follow: bool
+) -> None:
     async with start.database(settings) as database:
+        await start.persistently(settings, partial(start.require_schema, database))
         if follow:
-            async for entry in audit.follow(database, wanted, limit=limit):
+            async for entry in audit.follow(database, wanted, limit=limit, after=after):
                 print(as_line(entry, as_json=as_json), flush=True)
             return
         for entry in await audit.newest(database, wanted, limit=limit):
@@ -67,7 +90,6 @@ def as_line(entry: AuditEntry, *, as_json: bool) -> str:
 def _moment(text: str) -> datetime:
     """Raises BadRequest."""
     try:
-        found = datetime.fromisoformat(text)
+        return in_calendars(datetime.fromisoformat(text))
     except ValueError:
         raise BadRequest(f"--since: {text[:40]!r} is no date or time, as 2026-11-01 is") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)

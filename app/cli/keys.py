@@ -20,12 +20,7 @@ keys = typer.Typer(help="Keys that seal secrets at rest.", no_args_is_help=True)
 commands.add_typer(keys, name="keys")
 
 
-@commands.command(hidden=True)
-def key() -> None:
-    """Print a fresh key for GATEWAY_ENCRYPTION_KEYS, as `gateway keys new` does."""
-    print(sealing.new_key())
-
-
+@commands.command("key", hidden=True)
 @keys.command("new")
 def new_key() -> None:
     """Print a fresh key for GATEWAY_ENCRYPTION_KEYS."""
@@ -35,7 +30,7 @@ def new_key() -> None:
 @keys.command("list")
 def list_keys() -> None:
     """Show the keys that this database knows, and how many rows each has sealed; never a key itself."""
-    for state in start.run(_list(start.configured())):
+    for state in start.run(_list(start.configured_to_read())):
         print(_described(state))
 
 

@@ -58,7 +58,7 @@ def migrate() -> None:
 
 async def _prepare(wanted: Settings) -> None:
     """The schema, and on an empty database the first organization."""
-    await start.ready_schema(wanted)
+    await start.ready_schema(wanted, seals=True)
     made = await start.persistently(wanted, partial(_create_first, wanted))
     if made:
         start.print_secrets(made, "First start: an organization, an account and a user were created.")
@@ -73,7 +73,7 @@ async def _work(wanted: Settings) -> None:
     from app.api.inside import Inside
     from app.workers import work as run_worker
 
-    await start.ready_schema(wanted)
+    await start.ready_schema(wanted, seals=True)
     draining = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, draining.set)

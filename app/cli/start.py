@@ -7,6 +7,7 @@ import resource
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import uvloop
@@ -44,6 +45,19 @@ def configured() -> Settings:
     open_sealer(wanted)  # a missing or malformed key is said at start, not at the first account
     logs.configure(wanted.log_level, wanted.log_format)
     _allow_many_connections()
+    return wanted
+
+
+def configured_to_read() -> Settings:
+    """The settings of a command that only looks, and so makes neither a key nor a database. Raises
+    SettingsError where there is none."""
+    wanted = settings.load()
+    logs.configure(wanted.log_level, wanted.log_format)
+    if wanted.embedded and not Path(str(wanted.database.database)).exists():
+        raise SettingsError(
+            f"GATEWAY_DATABASE_URL: there is no database {wanted.database.database}; the first start of the "
+            "gateway makes it"
+        )
     return wanted
 
 
@@ -111,20 +125,23 @@ def _tell(state: RetryCallState) -> None:
     log.warning("the database cannot be reached yet", extra=facts)
 
 
-async def ready_schema(wanted: Settings) -> None:
+async def ready_schema(wanted: Settings, *, seals: bool = False) -> None:
     """Migrates, or where that is not wanted, refuses to start on another schema; and refuses to start without
-    a key that rows are sealed with. A connection that is lost meanwhile is no reason to end. Raises
-    SettingsError."""
-    await persistently(wanted, partial(_ready_schema, wanted))
+    a key that rows are sealed with. Notes the key of a process that is going to seal. A connection that is
+    lost meanwhile is no reason to end. Raises SettingsError."""
+    await persistently(wanted, partial(_ready_schema, wanted, seals))
 
 
-async def _ready_schema(wanted: Settings) -> None:
+async def _ready_schema(wanted: Settings, seals: bool) -> None:
     if wanted.migrate_on_start:
         await migrate(wanted)
     async with database(wanted) as opened:
         await reach(opened, wanted)
         await require_schema(opened)
-        await key_rotation.admit(opened, open_sealer(wanted), now=Clock().now())
+        sealer = open_sealer(wanted)
+        await key_rotation.check(opened, sealer)
+        if seals:
+            await key_rotation.begin(opened, sealer, now=Clock().now())
 
 
 async def require_schema(opened: Database) -> None:

@@ -13,6 +13,7 @@ from app import organizations, tenants, users
 from app.cli import start
 from app.clock import Clock
 from app.errors import BadRequest
+from app.ids import LARGEST_ID
 from app.runtime import open_runtime
 from app.settings import Settings
 from app.settings.types import LONGEST_OVERLAP, Overlap
@@ -27,7 +28,13 @@ commands.add_typer(organization, name="organization")
 user = typer.Typer(help="Users: who may call.", no_args_is_help=True)
 commands.add_typer(user, name="user")
 
-_WHERE_SEVERAL = typer.Option("--organization", help="Id of his organization, where several have him.")
+_WHERE_SEVERAL = typer.Option(
+    "--organization",
+    min=1,
+    max=LARGEST_ID,
+    metavar="ID",
+    help="Id of his organization, where several have him.",
+)
 _OVERLAP = typer.Option(help="Time for which the secrets before it still work: seconds, or PT24H.")
 
 
@@ -55,7 +62,9 @@ def set_password(
 
 @organization.command("secret")
 def set_organization_secret(
-    organization_id: Annotated[int, typer.Argument(metavar="ID", help="Id of the organization.")],
+    organization_id: Annotated[
+        int, typer.Argument(min=1, max=LARGEST_ID, metavar="ID", help="Id of the organization.")
+    ],
     overlap: Annotated[str, _OVERLAP] = "0",
 ) -> None:
     """Give an organization a new secret, and print it once; its other ones end."""
@@ -82,7 +91,14 @@ def set_user_secret(
 def import_instances(
     file: Annotated[typer.FileBinaryRead, typer.Argument(help="What GET /instances answered; - for a pipe.")],
     account_id: Annotated[
-        int | None, typer.Option("--account", help="Id of the account, where there are several.")
+        int | None,
+        typer.Option(
+            "--account",
+            min=1,
+            max=LARGEST_ID,
+            metavar="ID",
+            help="Id of the account, where there are several.",
+        ),
     ] = None,
 ) -> None:
     """Take over the instances of another service of this API. Run twice, it changes nothing."""
@@ -144,7 +160,7 @@ async def _import(wanted: Settings, text: bytes, account_id: int | None) -> list
     from app import importer
 
     export = importer.read(text)
-    await start.ready_schema(wanted)
+    await start.ready_schema(wanted, seals=True)
     async with open_runtime(wanted) as runtime:
         caller = await importer.owner_of(runtime, account_id)
         return await importer.take_over(runtime, caller, export)

@@ -67,11 +67,11 @@ def add_in_migration(connection: Connection, entry: AuditEntry) -> None:
         connection.execute(insert(_entries).values(values))
 
 
-async def find(connection: AsyncConnection, wanted: Wanted, *, below: int = 0, limit: int) -> Stretch:
+async def find(connection: AsyncConnection, wanted: Wanted, *, below: int, limit: int) -> Stretch:
     """At most `limit` of the wanted entries below an id, the newest first. The cost does not grow with what
     lies above or below them."""
     low, high = _bounds(wanted)
-    scope = [*_scope(wanted), _entries.c.id < min(below or LARGEST_ID, high), _entries.c.id >= low]
+    scope = [*_scope(wanted), _entries.c.id < min(below, high), _entries.c.id >= low]
     filters, floor = list(_filters(wanted)), None
     if filters:
         nth = select(_entries.c.id).where(*scope).order_by(_entries.c.id.desc()).offset(SCANNED - 1).limit(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,16 +11,16 @@ from typing import Any
 
 import httpx
 import pytest
-from gateway import Gateway
+from gateway import Gateway, running, settings_for
 from people import PASSWORD, asked, called, found, hire, logged_in, settle
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import audit, intake, main
 from app.audit import Action
+from app.errors import DatabaseUnavailable
 from app.events import Origin
 from app.hubs.documents import Change
-from app.recent import Recent
 from app.store import audit as store
 from app.store import instances, outbox
 from app.store.audit import Wanted
@@ -33,7 +33,7 @@ EVENTS = {
     "event.notification.callback.url": CALLBACK,
     "event.notification.signature.key": "not-to-be-told-either",
 }
-_write = Database.write
+_write, _add = Database.write, store.add
 CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
 
 
@@ -395,6 +395,28 @@ async def test_a_flood_of_refused_logins_leaves_a_few_entries(gateway: Gateway) 
         now = gateway.runtime.clock.now()
         await audit.record_refusal(database, noted, str(number), [], at=now)
     assert len(await entries(gateway)) - before == 60
+    ann = await hire(gateway, "ann@example.com", "user")
+    body = {"username": ann.email, "password": "my-other-password"}
+    assert (await gateway.http.post("/authentication", json=body)).status_code == 401
+    assert (await entries(gateway))[-1].subject == f"user {ann.id}"
+
+
+async def lost(connection: AsyncConnection, entries: Sequence[AuditEntry]) -> None:
+    await _add(connection, entries)
+    raise DatabaseUnavailable(ConnectionResetError("in the middle of the transaction"))
+
+
+async def test_a_refusal_that_could_not_be_written_is_written_the_next_time(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = len(await entries(gateway))
+    body = {"username": "nobody@example.com", "password": "my-other-password"}
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "add", lost)
+        assert (await gateway.http.post("/authentication", json=body)).status_code == 503
+    for _ in range(2):
+        assert (await gateway.http.post("/authentication", json=body)).status_code == 401
+    assert [item.action for item in (await entries(gateway))[before:]] == [Action.LOGIN_REFUSED]
 
 
 async def test_what_a_vendor_refuses_is_written_as_the_gateways(
@@ -526,9 +548,25 @@ async def test_no_route_changes_an_entry(gateway: Gateway) -> None:
             assert answer.status_code in {404, 405}, (method, path)
 
 
-async def test_consents_that_nobody_has_to_prove_anything_for_are_bounded(gateway: Gateway) -> None:
-    consents: Recent = gateway.runtime.noted.consents
-    assert sum(consents.admits(("127.0.0.1", f"host{number}")) for number in range(100)) == 60
+async def test_consents_that_nobody_has_to_prove_anything_for_are_bounded(
+    tmp_path: Path, sandbox_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets = [f"https://app{number}.example.com/" for number in range(70)]
+    settings = settings_for(tmp_path, sandbox_url, oauth_proxy_targets=targets)
+
+    async with running(settings, sandbox_url) as gateway:
+
+        async def ask(target: str) -> int:
+            query = {"apiKey": "key", "apiSecret": "s", "state": target, "isOauthProxy": "true"}
+            return (await gateway.http.get("/elements/box/oauth/url", params=query)).status_code
+
+        before = len(await entries(gateway))
+        with monkeypatch.context() as patched:
+            patched.setattr(store, "add", lost)
+            assert await ask(targets[0]) == 503
+        assert {await ask(target) for target in (targets[0], *targets)} == {200}
+        hosts = [item.details["host"] for item in (await entries(gateway))[before:]]
+    assert hosts == [f"app{number}.example.com" for number in range(60)]
 
 
 async def test_the_first_user_of_another_organization_leaves_his_own(gateway: Gateway) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +14,8 @@ from sqlalchemy.exc import DBAPIError
 from app import acting, audit, tenants
 from app.acting import Actor
 from app.audit import Action
-from app.ids import first_id_at
+from app.errors import DatabaseUnavailable
+from app.ids import LARGEST_ID, first_id_at, new_id
 from app.store import audit as store
 from app.store import migrations
 from app.store.audit import Wanted
@@ -139,7 +142,7 @@ async def test_a_page_with_filters_looks_at_a_part_and_says_where_to_go_on(
     monkeypatch.setattr(store, "SCANNED", 3)
     rare = [entry(number, subject=str(number), organization_id=1, user_id=number % 5) for number in range(12)]
     await add(database, *rare)
-    wanted, seen, below = Wanted(organization_id=1, user_id=0), [], 0
+    wanted, seen, below = Wanted(organization_id=1, user_id=0), [], LARGEST_ID
     for _ in range(4):
         stretch = await audit.find(database, wanted, below=below, limit=10)
         seen.append([item.subject for item in stretch.entries])
@@ -168,6 +171,55 @@ async def test_whoever_follows_misses_no_entry_that_is_committed_late(
     heard.append((await anext(lines)).subject)
     await lines.aclose()
     assert heard == ["1", "3", "2"]
+
+
+async def heard(lines: AsyncIterator[AuditEntry], count: int) -> list[str]:
+    """What is told next, or TimeoutError where nothing is."""
+    async with asyncio.timeout(60):
+        return [(await anext(lines)).subject for _ in range(count)]
+
+
+async def test_whoever_follows_misses_no_entry_from_a_clock_that_is_wrong(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "_LOOK_AGAIN", 0)
+    wanted = Wanted(actions=[Action.USER_DELETED])
+    lines = audit.follow(database, wanted, limit=1)
+    for number, subject in enumerate(("right", "fast", "right after it", "slow")):
+        hours = {"fast": 20, "slow": -5}.get(subject, 0)
+        drawn = first_id_at(datetime.now(UTC) + timedelta(hours=hours)) + number
+        await add(database, entry(0, id=drawn, subject=subject, action="user.deleted"))
+        assert await heard(lines, 1) == [subject]
+    await lines.aclose()
+    again = audit.follow(database, wanted, limit=1, after=new_id())
+    assert await heard(again, 4) == ["slow", "right", "right after it", "fast"]
+    await again.aclose()
+
+
+async def test_whoever_follows_goes_on_after_an_outage(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "_LOOK_AGAIN", 0)
+    wanted = Wanted(actions=[Action.USER_DELETED])
+    first, second = new_id(), new_id()
+    await add(database, entry(0, id=first, subject="first", action="user.deleted"))
+    lines, outages = audit.follow(database, wanted, limit=1), [False, True]
+    assert await heard(lines, 1) == ["first"]
+    after = store.after
+
+    async def cut(*values: Any, **more: Any) -> list[AuditEntry]:
+        if outages:
+            raise DatabaseUnavailable(ConnectionResetError("restarts"), passing=outages.pop())
+        return await after(*values, **more)
+
+    await add(database, entry(0, id=second, subject="second", action="user.deleted"))
+    monkeypatch.setattr(store, "after", cut)
+    with pytest.raises(DatabaseUnavailable):  # a password that was changed meanwhile, as the second one
+        await heard(lines, 1)
+    outages.append(True)
+    again = audit.follow(database, wanted, limit=1, after=first)
+    assert await heard(again, 2) == ["first", "second"]
+    await again.aclose()
 
 
 async def test_a_migration_leaves_an_entry(database: Database) -> None:
