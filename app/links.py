@@ -17,6 +17,7 @@ from app.hubs.entries import Download, Entry, Kind, Link, Target
 from app.ids import new_id
 from app.runtime import Runtime
 from app.store import instances, links
+from app.store.encryption_keys import LINKS
 from app.store.tables import FileLink, Instance
 from app.tenants import digest
 from app.upstream.reading import date
@@ -67,7 +68,7 @@ async def share(
             known = await links.keep(connection, made, now=now)  # somebody else may have made one meanwhile
             if known.id == made.id:
                 await _record(connection, Action.LINK_CREATED, instance, entry, now)
-    token = runtime.sealer.open(known.sealed, _row_name(known.id)).decode()
+    token = runtime.sealer.open(known.sealed, LINKS.row_name(known.id)).decode()
     return Shared(token, known.expires_at, vendor)
 
 
@@ -109,7 +110,7 @@ def _new(runtime: Runtime, instance: Instance, entry: Entry, expires_at: datetim
         instance_id=instance.id,
         object_id=entry.id,
         token_hash=digest(token),
-        sealed=runtime.sealer.seal(token.encode(), _row_name(link_id)),
+        sealed=runtime.sealer.seal(token.encode(), LINKS.row_name(link_id)),
         expires_at=expires_at.astimezone(UTC),
         created_at=now,
     )
@@ -126,7 +127,3 @@ async def _record(
         account_id=instance.account_id,
         object=entry.id,
     )
-
-
-def _row_name(link_id: int) -> str:
-    return f"link/{link_id}"

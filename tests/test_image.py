@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -15,8 +16,13 @@ from typing import Any, get_args
 import pytest
 import yaml
 from pydantic import SecretStr
+from serving import served
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 from app.settings import PREFIX, Settings
+from app.upstream import oauth
 
 ROOT = Path(__file__).parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
@@ -77,6 +83,17 @@ def test_what_is_copied_into_the_image_starts_there(tmp_path: Path) -> None:
         assert database.execute("SELECT count(*) FROM alembic_version").fetchone() == (1,)
 
 
+@pytest.mark.parametrize(("path", "code"), [("/health", 0), ("/other", 1)], ids=["healthy", "not healthy"])
+def test_the_image_asks_for_its_health_at_the_port_that_is_set(path: str, code: int) -> None:
+    (words,) = re.findall(r"^HEALTHCHECK .* CMD (\[.*)", DOCKERFILE, re.MULTILINE)
+    app = Starlette(routes=[Route(path, lambda _: PlainTextResponse("ok"))])
+    with served(app) as url:
+        environment = os.environ | {"GATEWAY_PORT": url.rpartition(":")[2], "no_proxy": "*"}
+        command = [sys.executable, *json.loads(words)[1:]]
+        done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert done.returncode == code, done.stderr
+
+
 def test_every_process_of_the_compose_file_is_a_command_of_the_gateway() -> None:
     commands = {name: item["command"] for name, item in SERVICES.items() if "command" in item}
     assert commands == {"api": ["serve", "--no-workers"], "worker": ["work"]}
@@ -98,6 +115,16 @@ def test_a_container_may_do_no_more_than_it_needs(name: str) -> None:
 def test_only_the_gateway_reaches_the_database() -> None:
     assert SERVICES["postgres"]["networks"] == ["store"]
     assert COMPOSE["networks"]["store"] == {"internal": True}
+
+
+@pytest.mark.parametrize("name", ["api", "worker"])
+def test_a_stop_has_all_the_time_that_it_may_need(name: str) -> None:
+    """For what is in flight, then for tokens that a vendor has been asked for, then for storing them."""
+    settings = Settings(_env_file=None)
+    drain, vendor = (time.total_seconds() for time in (settings.drain_timeout, settings.vendor_timeout))
+    assert SERVICES[name]["stop_grace_period"].endswith("s")
+    given = float(SERVICES[name]["stop_grace_period"][:-1])
+    assert given > drain + vendor + oauth.grace(vendor) + drain
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import case, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from app.errors import SettingsError
 from app.store.engine import inserting
 from app.store.tables import Credential, EncryptionKey, FileLink, Subscription, VendorWebhook, table
 from app.vault.sealing import KEY_ID_BYTES
@@ -36,15 +37,12 @@ class SealedTable:
         return f"{self.name}/{row_id}"
 
 
-SEALED_TABLES = tuple(
-    SealedTable(table(model), table(model).c[name])
-    for model, name in (
-        (Credential, "instance_id"),
-        (VendorWebhook, "id"),
-        (Subscription, "id"),
-        (FileLink, "id"),
-    )
-)
+CREDENTIALS = SealedTable(table(Credential), table(Credential).c.instance_id)
+VENDOR_WEBHOOKS = SealedTable(table(VendorWebhook), table(VendorWebhook).c.id)
+SUBSCRIPTIONS = SealedTable(table(Subscription), table(Subscription).c.id)
+LINKS = SealedTable(table(FileLink), table(FileLink).c.id)
+
+SEALED_TABLES = (CREDENTIALS, VENDOR_WEBHOOKS, SUBSCRIPTIONS, LINKS)
 """Everything that a rotation has to look at."""
 
 
@@ -121,13 +119,27 @@ async def key_ids(
     return found, rows[-1][0] if rows else None
 
 
+async def needed(connection: AsyncConnection, key_ids: Iterable[str]) -> set[str]:
+    """Those of these keys that have sealed a row."""
+    wanted, found = [bytes.fromhex(key_id) for key_id in key_ids], set[str]()
+    for sealed in SEALED_TABLES if wanted else ():
+        key_id = func.substr(sealed.rows.c.sealed, 1, KEY_ID_BYTES)
+        begins = await connection.scalars(select(key_id).where(key_id.in_(wanted)).distinct())
+        found.update(bytes(begin).hex() for begin in begins)
+    return found
+
+
 def file_has_secrets(path: Path) -> bool:
     """Whether an embedded database, of whatever version, has anything sealed in it. Nothing is opened for
-    writing: this is asked before anything else is done with the file."""
+    writing: this is asked before anything else is done with the file. Raises SettingsError for a file that is
+    no database."""
     if not path.exists():
         return False
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-        return any(_has_secrets(connection, sealed.name) for sealed in SEALED_TABLES)
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            return any(_has_secrets(connection, sealed.name) for sealed in SEALED_TABLES)
+    except sqlite3.Error as error:
+        raise SettingsError(f"{path} of GATEWAY_DATABASE_URL cannot be read: {error}") from error
 
 
 def _has_secrets(connection: sqlite3.Connection, name: str) -> bool:

@@ -11,6 +11,7 @@ from sqlalchemy import and_, case, delete, exists, insert, literal, or_, select,
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import leases
+from app.store.encryption_keys import VENDOR_WEBHOOKS
 from app.store.leases import Lease, lease_of
 from app.store.tables import Account, Credential, Instance, VendorWebhook, table
 from app.store.tables.columns import UtcDateTime
@@ -19,6 +20,9 @@ _webhooks, _instances = table(VendorWebhook), table(Instance)
 _accounts, _credentials = table(Account), table(Credential)
 
 ERROR_LIMIT = 1000  # characters of an error or a note that are kept
+
+row_name = VENDOR_WEBHOOKS.row_name
+"""The name that the secret of a webhook is sealed for."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +33,6 @@ class Called:
     organization_id: int
     webhook: VendorWebhook
     credential: Credential
-
-
-def row_name(webhook_id: int) -> str:
-    """The name that the secret of a webhook is sealed for."""
-    return f"vendor_webhook/{webhook_id}"
 
 
 async def order(

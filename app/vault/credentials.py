@@ -24,6 +24,7 @@ from app.errors import (
     DatabaseUnavailable,
     GrantRefused,
     GrantRevoked,
+    LostRace,
     NotFound,
     VendorError,
     VendorRefused,
@@ -34,6 +35,7 @@ from app.ids import new_id
 from app.registry import Provider, Registry
 from app.settings.types import OAuthApp
 from app.store import instances, pollers
+from app.store.encryption_keys import CREDENTIALS
 from app.store.engine import Database
 from app.store.tables import Credential, Instance, Via
 from app.tasks import to_its_end
@@ -80,7 +82,7 @@ def token_values(tokens: Tokens) -> dict[str, str]:
     found = {
         TOKEN: tokens.access_token,
         REFRESH_TOKEN: tokens.refresh_token,
-        REFRESH_INTERVAL: _whole_seconds(tokens.expires_in),
+        REFRESH_INTERVAL: str(int(tokens.expires_in.total_seconds())) if tokens.expires_in else None,
         REFRESH_TIME: str(int(tokens.received_at.timestamp() * 1000)),
     }
     return {key: value for key, value in found.items() if value is not None}
@@ -98,7 +100,7 @@ class _Live:
 
 class Credentials:
     """Opens, seals and refreshes. One refresh per instance runs at a time: in this process by a lock, among
-    all processes by a lease of the row, and its version tells who was first after all."""
+    all processes by a lease of the row, and the stored refresh token tells who was first after all."""
 
     def __init__(
         self,
@@ -124,19 +126,22 @@ class Credentials:
 
     def seal(self, instance_id: int, secrets: Secrets) -> bytes:
         """The form in which an instance's secrets are stored."""
-        return self._sealer.seal(packed(secrets), _row_name(instance_id))
+        return self._sealer.seal(packed(secrets), CREDENTIALS.row_name(instance_id))
 
     async def open(self, instance_id: int) -> Secrets:
         """Raises NotFound when the instance was deleted meanwhile."""
         async with self._database.read() as connection:
-            found = await instances.credentials(connection, [instance_id])
+            return await self._stored(connection, instance_id)
+
+    async def _stored(self, connection: AsyncConnection, instance_id: int) -> Secrets:
+        found = await instances.credentials(connection, [instance_id])
         if instance_id not in found:
             raise NotFound(f"No instance with the id {instance_id} found")
         return self.unseal(found[instance_id])
 
     def unseal(self, row: Credential) -> Secrets:
         """The secrets in a stored row."""
-        plain = orjson.loads(self._sealer.open(row.sealed, _row_name(row.instance_id)))
+        plain = orjson.loads(self._sealer.open(row.sealed, CREDENTIALS.row_name(row.instance_id)))
         return Secrets(plain["token"], plain["values"], row.version)
 
     def token_source(self, instance: Instance, provider: Provider) -> AccessToken:
@@ -161,28 +166,34 @@ class Credentials:
     ) -> str:
         """Never cut in two: between the vendor's answer and its storing, new tokens exist nowhere else."""
         async with lock:
+            if (left := self._unsaved.find(instance.id)) is not None:
+                await self._keep(instance, provider, *left)
             while True:
-                secrets = await self.open(instance.id)
-                version, unsaved = self._unsaved.find(instance.id) or (0, None)
-                if unsaved is not None and version == secrets.version:
-                    return await self._keep(instance, provider, secrets, unsaved)
-                token = secrets.values.get(TOKEN, "")
-                if token and token != rejected and not self._is_ending(secrets, _EARLY):
-                    self._remember(instance, secrets.values)
+                token = await self._found(instance, provider, rejected)
+                if token is not None:
                     return token
-                if not secrets.values.get(REFRESH_TOKEN):
-                    if token and rejected is None:
-                        return token
-                    raise VendorUnauthorized
-                if not instance.valid or self._ended.get(instance.id) == secrets.version:
-                    raise GrantRevoked
-                fence = await self._claim(instance.id, secrets.version)
-                if fence is not None:
-                    with self._unsaved.expected():
-                        return await self._refresh(instance, provider, secrets, fence)
-                if token and token != rejected and not self._is_ending(secrets, timedelta(0)):
-                    return token  # another process sees to the next one
                 await asyncio.sleep(_LOOK_AGAIN)
+
+    async def _found(self, instance: Instance, provider: Provider, rejected: str | None) -> str | None:
+        """The stored token, or the one of a refresh. None where others have been faster, or are at it."""
+        secrets = await self.open(instance.id)
+        token = secrets.values.get(TOKEN, "")
+        if token and token != rejected and not self._is_ending(secrets, _EARLY):
+            self._remember(instance, secrets.values)
+            return token
+        if not secrets.values.get(REFRESH_TOKEN):
+            if token and rejected is None:
+                return token
+            raise VendorUnauthorized
+        if not instance.valid or self._ended.get(instance.id) == secrets.version:
+            raise GrantRevoked
+        fence = await self._claim(instance.id, secrets.version)
+        if fence is not None:
+            with self._unsaved.expected():
+                return await self._refresh(instance, provider, secrets, fence)
+        if token and token != rejected and not self._is_ending(secrets, timedelta(0)):
+            return token  # another process sees to the next one
+        return None
 
     def _is_ending(self, secrets: Secrets, early: timedelta) -> bool:
         return self._clock.now() >= _end_of_use(secrets.values, early)
@@ -204,80 +215,83 @@ class Credentials:
             )
         return fence if mine else None
 
-    async def _refresh(self, instance: Instance, provider: Provider, secrets: Secrets, fence: int) -> str:
-        """The new tokens are stored before the first of them is used: the old ones may be dead already."""
-        configuration = instance.configuration
+    async def _refresh(
+        self, instance: Instance, provider: Provider, secrets: Secrets, fence: int
+    ) -> str | None:
+        """The new tokens are stored before the first of them is used: the old ones may be dead already. None
+        where the grant is another one by then."""
+        configuration, used = instance.configuration, secrets.values
         try:
             tokens = await oauth.refresh(
                 self._client,
                 provider.oauth,
                 self._registry.base_url(provider, configuration),
-                app_of(configuration | dict(secrets.values), self._apps.get(provider.key)),
-                secrets.values[REFRESH_TOKEN],
+                app_of(configuration | dict(used), self._apps.get(provider.key)),
+                used[REFRESH_TOKEN],
                 self._clock.now(),
             )
         except GrantRefused as refusal:
-            return await self._after_refusal(instance.id, secrets.version, fence, refusal)
+            await self._refused(instance.id, secrets.version, fence, refusal)
+            return None
         except BaseException:
             with suppress(DatabaseUnavailable):  # the lease ends by itself
                 await self._release(instance.id, fence)
             raise
-        return await self._keep(instance, provider, secrets, tokens)
+        return await self._keep(instance, provider, used, tokens)
 
-    async def _keep(self, instance: Instance, provider: Provider, used: Secrets, tokens: Tokens) -> str:
-        """Stores new tokens. What cannot be stored now is tried again, whoever asks for it or not."""
-        self._unsaved.keep(instance.id, used.version, tokens)
-        fresh = used.with_tokens(tokens)
+    async def _keep(
+        self, instance: Instance, provider: Provider, used: Mapping[str, str], tokens: Tokens
+    ) -> str | None:
+        """Stores new tokens, unless the grant is another one by now. What cannot be stored now is tried
+        again, whoever asks for it or not. Raises NotFound where the instance was deleted; the vendor is told
+        then that nobody uses these tokens."""
+        self._unsaved.keep(instance.id, used, tokens)
         try:
-            saved = await self._save(instance.id, fresh)
+            fresh = await self._save(instance.id, used[REFRESH_TOKEN], tokens)
+        except NotFound:
+            self._unsaved.forget(instance.id)
+            with suppress(VendorError):
+                await self.revoke(instance, provider, Secrets("", used).with_tokens(tokens))
+            raise
         except BaseException:
             self._unsaved.try_again(instance.id, partial(self._keep_unsaved, instance, provider))
             raise
         self._unsaved.forget(instance.id)
-        log.info("token refreshed", extra={"instance": instance.id, "saved": saved})
-        if not saved:
-            fresh = await self._stored(instance, provider, instead_of=fresh)
+        log.info("token refreshed", extra={"instance": instance.id, "saved": fresh is not None})
+        if fresh is None:
+            return None
         self._remember(instance, fresh.values)
-        return fresh.values[TOKEN]
+        return tokens.access_token
 
     async def _keep_unsaved(self, instance: Instance, provider: Provider) -> None:
-        """Stores what is left of a refresh, unless others have stored something newer."""
+        """Stores what is left of a refresh."""
         async with self._refreshing.setdefault(instance.id, asyncio.Lock()):
-            left = self._unsaved.find(instance.id)
-            if left is None:
-                return
-            version, tokens = left
-            with suppress(NotFound):
-                secrets = await self._stored(instance, provider, Secrets("", token_values(tokens)))
-                if secrets.version == version:
-                    await self._keep(instance, provider, secrets, tokens)
-            self._unsaved.forget(instance.id)
+            if (left := self._unsaved.find(instance.id)) is not None:
+                with suppress(NotFound):
+                    await self._keep(instance, provider, *left)
 
-    async def _save(self, instance_id: int, fresh: Secrets) -> bool:
-        """False when others were first. Where they have taken the grant for dead, because the vendor refused
-        them what had brought these tokens, it lives again."""
-        sealed, now = self.seal(instance_id, fresh), self._clock.now()
+    async def _save(self, instance_id: int, used: str, tokens: Tokens) -> Secrets | None:
+        """Puts tokens in the place of the refresh token that has brought them, and leaves what others have
+        changed beside it meanwhile. None where another refresh token is stored by now. Where others have
+        taken the grant for dead, because the vendor refused them the used one, it lives again."""
+        now = self._clock.now()
         async with self._database.write() as connection:
-            await instances.hold(connection, instance_id)
-            saved = await instances.save_credential(
+            await instances.hold(connection, instance_id)  # as everybody does who changes its secrets
+            stored = await self._stored(connection, instance_id)
+            if stored.values.get(REFRESH_TOKEN) != used:
+                return None
+            fresh = stored.with_tokens(tokens)
+            sealed = self.seal(instance_id, fresh)
+            if not await instances.save_credential(
                 connection, instance_id, version=fresh.version, sealed=sealed
-            )
-            revived = await instances.revive(connection, instance_id, now=now) if saved else None
+            ):
+                raise LostRace(RuntimeError("the secrets were changed by somebody who did not hold them"))
+            revived = await instances.revive(connection, instance_id, now=now)
             if revived and not revived.disabled:
                 await pollers.resume(connection, instance_id, now=now)
         if revived:
             log.warning("grant lives after all", extra={"instance": instance_id})
-        return saved
-
-    async def _stored(self, instance: Instance, provider: Provider, instead_of: Secrets) -> Secrets:
-        """What is stored by now. Raises NotFound where the instance was deleted; the vendor is told then that
-        nobody uses these tokens."""
-        try:
-            return await self.open(instance.id)
-        except NotFound:
-            with suppress(VendorError):
-                await self.revoke(instance, provider, instead_of)
-            raise
+        return fresh
 
     async def close(self, *, patience: timedelta) -> None:
         """Lets refreshes in flight end, and stores what could not be stored yet if that works in time."""
@@ -305,11 +319,11 @@ class Credentials:
         async with self._database.write() as connection:
             await instances.release_refresh(connection, instance_id, fence=fence)
 
-    async def _after_refusal(self, instance_id: int, version: int, fence: int, refusal: GrantRefused) -> str:
+    async def _refused(self, instance_id: int, version: int, fence: int, refusal: GrantRefused) -> None:
         """Another process may have used the refresh token first; only if not, the grant is dead."""
         revoked = GrantRevoked(provider_message=refusal.provider_message, vendor_status=refusal.vendor_status)
         if not await self._end(instance_id, version, fence, revoked):
-            return (await self.open(instance_id)).values[TOKEN]
+            return
         self._ended[instance_id] = version
         log.warning("grant refused by the vendor", extra={"instance": instance_id})
         raise revoked from None
@@ -381,11 +395,3 @@ def _end_of_use(values: Mapping[str, str], early: timedelta) -> datetime:
         return _NEVER
     given = datetime.fromtimestamp(float(values.get(REFRESH_TIME) or 0) / 1000, UTC)
     return given + timedelta(seconds=life - min(early.total_seconds(), life / 10))
-
-
-def _whole_seconds(duration: timedelta | None) -> str | None:
-    return str(int(duration.total_seconds())) if duration else None
-
-
-def _row_name(instance_id: int) -> str:
-    return f"credential/{instance_id}"

@@ -1,4 +1,4 @@
-"""The keys that seal secrets: noted at each start, and replaced while everything runs."""
+"""The keys that seal secrets: checked at each start, noted where they seal, and replaced while all runs."""
 
 from __future__ import annotations
 
@@ -33,10 +33,6 @@ class Rotation:
     removable: Sequence[str]
     needed: Mapping[str, int]
 
-    @property
-    def complete(self) -> bool:
-        return not self.needed
-
 
 @dataclass(frozen=True)
 class KeyState:
@@ -68,30 +64,39 @@ class _Count:
         return ", ".join(parts)
 
 
-async def admit(database: Database, sealer: Sealer, *, now: datetime) -> None:
-    """Notes with which key this process seals. Raises SettingsError that names the keys which others have
-    sealed rows with, and which this process could not open."""
+async def check(database: Database, sealer: Sealer) -> None:
+    """Raises SettingsError that names the keys which rows are sealed with and which this process could not
+    open. A retired key may be one again: a process that was not restarted goes on sealing with it."""
     async with database.read() as connection:
-        known = await encryption_keys.in_use(connection)
-    lost = sorted(known.difference(sealer.key_ids))
+        absent = [key for key in await encryption_keys.every(connection) if key.id not in sealer.key_ids]
+        retired = [key.id for key in absent if key.retired_at]
+        again = await encryption_keys.needed(connection, retired)
+    lost = sorted(again | {key.id for key in absent if key.retired_at is None})
     if lost:
         raise SettingsError(
             f"the database has secrets that were sealed with the key {' and the key '.join(lost)}, which is "
             "not in GATEWAY_ENCRYPTION_KEYS or the key file: put it back (docs/operating.md, Encryption keys)"
         )
-    if sealer.newest not in known:
-        async with database.write() as connection:
-            await encryption_keys.begin(connection, sealer.newest, now=now)
-            await audit.record(connection, Action.KEY_FIRST_USED, f"key {sealer.newest}", at=now)
+
+
+async def begin(database: Database, sealer: Sealer, *, now: datetime) -> None:
+    """Notes, before a process seals anything, with which key it does."""
+    async with database.read() as connection:
+        if sealer.newest in await encryption_keys.in_use(connection):
+            return
+    async with database.write() as connection:
+        await encryption_keys.begin(connection, sealer.newest, now=now)
+        await audit.record(connection, Action.KEY_FIRST_USED, f"key {sealer.newest}", at=now)
 
 
 async def rotate(database: Database, sealer: Sealer, *, now: datetime, report: Report) -> Rotation:
-    """Seals everything with the newest key, in small batches while others go on; whatever they change
-    meanwhile is as they have left it. It can be interrupted and run again. At the end, keys that nothing
-    is sealed with any more are retired.
+    """Seals everything with the newest key, in small batches while others go on; what they change meanwhile
+    stays as they have left it. At the end, keys that have sealed no row any more are retired. `report` is
+    told how far it is, and which rows cannot be opened; these stay as they are. It can be interrupted and
+    run again.
 
-    A row that cannot be opened is reported, and nothing else suffers from it. Raises SettingsError where no
-    process has begun with the newest key: they could not open what is sealed with it.
+    Raises SettingsError where no process seals with the newest key yet: those that run may lack it, and could
+    not open what this seals.
     """
     async with database.read() as connection:
         if sealer.newest not in await encryption_keys.in_use(connection):

@@ -15,6 +15,7 @@ from app.store import encryption_keys, instances, pollers
 from app.store.encryption_keys import SEALED_TABLES, SealedRow, SealedTable
 from app.store.engine import Database
 from app.store.tables import Credential, FileLink, table
+from app.vault import key_rotation
 from app.vault.credentials import Secrets, packed
 from app.vault.sealing import Sealer, key_id
 
@@ -30,9 +31,10 @@ async def forget(database: Database, sealer: Sealer, lost: str, *, now: datetime
     for their owners to authenticate them again; callbacks are called without signatures until then; links
     end. It can be interrupted and run again. Raises BadRequest for a key that is not lost."""
     async with database.read() as connection:
-        in_use = await encryption_keys.in_use(connection)
-    if lost not in in_use or lost in sealer.key_ids:
-        raise BadRequest(f"{lost}: is not a key that rows need and GATEWAY_ENCRYPTION_KEYS lacks")
+        known = {key.id for key in await encryption_keys.every(connection)}
+    if lost not in known or lost in sealer.key_ids:
+        raise BadRequest(f"{lost}: is not a key that this database knows and GATEWAY_ENCRYPTION_KEYS lacks")
+    await key_rotation.begin(database, sealer, now=now)
     counts: dict[str, Any] = {}
     for sealed in SEALED_TABLES:
         counts[sealed.name] = await _forget(database, sealer, sealed, lost, now)

@@ -89,13 +89,26 @@ def key_from_file(path: Path) -> str:
     the disk as a whole before anything is sealed with it; who starts beside it takes the same one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-        _write_through(draft, new_key() + "\n")
         with suppress(FileExistsError):
-            os.link(draft, path)
-        draft.unlink()
+            _make(path, new_key() + "\n")
         _sync(path.parent)
     return path.read_text().strip()
+
+
+def _make(path: Path, text: str) -> None:
+    """A file that has all of the text from the moment it is there, except where links are not allowed. Raises
+    FileExistsError."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        _write_through(draft, text)
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            raise
+        except OSError:
+            _write_through(path, text)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _write_through(path: Path, text: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -19,16 +19,16 @@ class Unsaved:
     """Keeps the tokens of an instance until they are stored, and sees to it that this is tried again."""
 
     def __init__(self) -> None:
-        self._kept: dict[int, tuple[int, Tokens]] = {}
+        self._kept: dict[int, tuple[Mapping[str, str], Tokens]] = {}
         self._tries: dict[int, asyncio.Task[None]] = {}
         self._expected = 0
         self._all_here = asyncio.Event()
 
-    def keep(self, instance_id: int, version: int, tokens: Tokens) -> None:
-        """`version` is that of the secrets whose place they take."""
-        self._kept[instance_id] = version, tokens
+    def keep(self, instance_id: int, used: Mapping[str, str], tokens: Tokens) -> None:
+        """`used` are the secret values that have brought them, the used refresh token among them."""
+        self._kept[instance_id] = used, tokens
 
-    def find(self, instance_id: int) -> tuple[int, Tokens] | None:
+    def find(self, instance_id: int) -> tuple[Mapping[str, str], Tokens] | None:
         return self._kept.get(instance_id)
 
     def forget(self, instance_id: int) -> None:

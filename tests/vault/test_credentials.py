@@ -122,10 +122,11 @@ async def test_who_loses_the_race_takes_what_the_winner_stored(
 ) -> None:
     credentials = gateway.runtime.credentials
     secrets = await credentials.open(instance.id)
-    winner = Secrets(secrets.token, {**secrets.values, "oauth.user.token": "of-the-winner"})
+    newer = {"oauth.user.token": "of-the-winner", "oauth.user.refresh_token": "of the winner, too"}
+    winner = Secrets(secrets.token, {**secrets.values, **newer})
     refresh = credentials._refresh
 
-    async def beaten(*args: Any) -> str:
+    async def beaten(*args: Any) -> Any:
         async with gateway.runtime.database.write() as connection:
             sealed = credentials.seal(instance.id, winner)
             assert await instances.save_credential(
@@ -304,7 +305,7 @@ async def test_tokens_that_come_after_others_took_the_grant_for_dead_bring_it_ba
     old = await sleeper.token_source(instance, BoxProvider)()
     keep = sleeper._keep
 
-    async def too_late(*arguments: Any) -> str:
+    async def too_late(*arguments: Any) -> Any:
         let_time_pass_for(awake, monkeypatch, timedelta(hours=2))
         with pytest.raises(GrantRevoked):
             await awake.token_source(instance, BoxProvider)(rejected=old)
@@ -319,6 +320,109 @@ async def test_tokens_that_come_after_others_took_the_grant_for_dead_bring_it_ba
     async with gateway.runtime.database.read() as connection:
         (poller,) = (await pollers.of_instances(connection, [instance.id]))[instance.id]
     assert poller.due_at is not None
+
+
+async def change_signature_key(gateway: Gateway, instance: Instance) -> None:
+    order = {"configuration": {"event.notification.signature.key": "changed-meanwhile"}}
+    answer = await gateway.http.patch(f"/instances/{instance.id}", json=order, headers=gateway.platform)
+    assert answer.status_code == 200, answer.text
+
+
+async def kept_both(gateway: Gateway, instance: Instance, fresh: str) -> None:
+    """For whoever comes next, the new tokens stand beside what was changed meanwhile, and they can be
+    refreshed."""
+    process = another_process(gateway)
+    secrets = await process.open(instance.id)
+    assert secrets.values["event.notification.signature.key"] == "changed-meanwhile"
+    assert secrets.values["oauth.user.token"] == fresh
+    assert await process.token_source(instance, BoxProvider)(rejected=fresh) != fresh
+    assert (await stored(gateway, instance.id)).valid
+
+
+async def test_a_change_of_another_secret_does_not_lose_the_tokens_that_are_in_hand(
+    gateway: Gateway, box: Box, box_instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This process was stopped with the answer of the vendor in its hands, for longer than its lease; a PATCH
+    has waited for its end."""
+    credentials = gateway.runtime.credentials
+    old, keep = await credentials.token_source(box_instance, BoxProvider)(), credentials._keep
+    monkeypatch.setattr(credentials, "lease", timedelta(0))
+
+    async def too_late(*arguments: Any) -> Any:
+        await change_signature_key(gateway, box_instance)
+        return await keep(*arguments)
+
+    monkeypatch.setattr(credentials, "_keep", too_late)
+    fresh = await credentials.token_source(box_instance, BoxProvider)(rejected=old)
+    assert fresh != old
+    await kept_both(gateway, box_instance, fresh)
+
+
+@pytest.mark.parametrize("asked_for", [True, False])
+async def test_a_change_of_another_secret_does_not_lose_tokens_that_could_not_be_stored(
+    gateway: Gateway, box: Box, box_instance: Instance, monkeypatch: pytest.MonkeyPatch, asked_for: bool
+) -> None:
+    credentials, before = gateway.runtime.credentials, box_refreshes(box)
+    old = await credentials.token_source(box_instance, BoxProvider)()
+    monkeypatch.setattr(credentials, "lease", timedelta(0))
+    monkeypatch.setattr(unsaved, "_AGAIN", 0.01)
+
+    async def away(*_: Any) -> None:
+        raise DatabaseUnavailable(ConnectionResetError())
+
+    with monkeypatch.context() as broken:
+        broken.setattr(credentials, "_save", away)
+        with pytest.raises(DatabaseUnavailable):
+            await credentials.token_source(box_instance, BoxProvider)(rejected=old)
+        await change_signature_key(gateway, box_instance)
+    if asked_for:
+        assert await credentials.token_source(box_instance, BoxProvider)(rejected=old) != old
+    else:
+        await credentials.close(patience=timedelta(seconds=60))
+    assert box_refreshes(box) == before + 1
+    await kept_both(
+        gateway, box_instance, (await credentials.open(box_instance.id)).values["oauth.user.token"]
+    )
+
+
+async def test_a_new_grant_is_not_replaced_by_the_tokens_of_the_old_one(
+    gateway: Gateway, box: Box, box_instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its owner has authenticated the instance again while this process was stopped with the answer of the
+    vendor in its hands."""
+    credentials = gateway.runtime.credentials
+    old, keep = await credentials.token_source(box_instance, BoxProvider)(), credentials._keep
+    monkeypatch.setattr(credentials, "lease", timedelta(0))
+    granted: list[str] = []
+
+    async def too_late(*arguments: Any) -> Any:
+        path, order = f"/instances/{box_instance.id}", await gateway.order("box")
+        answer = await gateway.http.patch(path, json=order, headers=gateway.platform)
+        assert answer.status_code == 200, answer.text
+        granted.append((await credentials.open(box_instance.id)).values["oauth.user.token"])
+        return await keep(*arguments)
+
+    monkeypatch.setattr(credentials, "_keep", too_late)
+    assert await credentials.token_source(box_instance, BoxProvider)(rejected=old) == granted[0]
+    assert (await another_process(gateway).open(box_instance.id)).values["oauth.user.token"] == granted[0]
+
+
+async def test_a_refusal_that_comes_after_a_change_does_not_answer_the_rejected_token(
+    gateway: Gateway, box: Box, box_instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credentials, refresh = gateway.runtime.credentials, oauth.refresh
+    old = await credentials.token_source(box_instance, BoxProvider)()
+    monkeypatch.setattr(credentials, "lease", timedelta(0))
+    box.control("tokens/expire", kind="refresh")
+
+    async def changed_meanwhile(*arguments: Any) -> Tokens:
+        monkeypatch.setattr(oauth, "refresh", refresh)
+        await change_signature_key(gateway, box_instance)
+        return await refresh(*arguments)
+
+    monkeypatch.setattr(oauth, "refresh", changed_meanwhile)
+    with pytest.raises(GrantRevoked):
+        await credentials.token_source(box_instance, BoxProvider)(rejected=old)
 
 
 async def test_tokens_that_come_after_the_deletion_of_their_instance_are_revoked(

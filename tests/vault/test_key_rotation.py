@@ -19,7 +19,8 @@ from gateway import Gateway
 from pydantic import SecretStr
 from sqlalchemy import Connection, LargeBinary, select, update
 
-from app import links, subscribing, vendor_webhooks
+from app import url_logins, vendor_webhooks
+from app.cli import start
 from app.errors import BadRequest, SettingsError
 from app.runtime import open_sealer
 from app.settings import Settings
@@ -53,7 +54,7 @@ async def house(
         public_url="http://gateway",
     )
     async with gateways.running(settings, sandbox_url) as running:
-        await key_rotation.admit(database, OF_OLD, now=NOW)
+        await key_rotation.begin(database, OF_OLD, now=NOW)
         yield running
 
 
@@ -133,9 +134,9 @@ async def opens_everything(house: Gateway, runtime: Any, made: dict[str, Any]) -
         (subscription,) = await outbox.subscriptions_of(connection, made["id"])
         webhook = (await stored_webhooks.of_instances(connection, [made["id"]]))[made["id"]]
         link = (await connection.execute(select(table(FileLink)))).mappings().one()
-    assert list(subscribing._keys(runtime, subscription)) == ["top-secret"]
+    assert url_logins.carried_by(runtime, subscription).keys == ("top-secret",)
     assert vendor_webhooks.secret(runtime, webhook)
-    assert runtime.sealer.open(link["sealed"], links._row_name(link["id"]))
+    assert runtime.sealer.open(link["sealed"], f"link/{link['id']}")
 
 
 async def test_a_change_during_a_rotation_is_not_overwritten(
@@ -260,14 +261,40 @@ async def test_nothing_is_sealed_with_a_key_that_no_process_has_begun_with(datab
 
 
 async def test_a_start_without_a_key_that_rows_need_is_refused(database: Database) -> None:
-    await key_rotation.admit(database, OF_OLD, now=NOW)
+    await key_rotation.begin(database, OF_OLD, now=NOW)
     with pytest.raises(SettingsError, match=f"sealed with the key {OF_OLD.newest}, which is not in"):
-        await key_rotation.admit(database, OF_NEW, now=NOW)
-    await key_rotation.admit(database, OF_BOTH, now=NOW)
+        await key_rotation.check(database, OF_NEW)
+    await key_rotation.check(database, OF_BOTH)
     await rotated(database)
-    await key_rotation.admit(database, OF_NEW, now=NOW)
+    await key_rotation.check(database, OF_NEW)
     with pytest.raises(SettingsError, match=OF_NEW.newest):
-        await key_rotation.admit(database, OF_OLD, now=NOW)
+        await key_rotation.check(database, OF_OLD)
+
+
+async def test_a_start_without_a_retired_key_that_was_sealed_with_again_is_refused(
+    house: Gateway, database: Database
+) -> None:
+    """By a process that was not restarted with the new key as its first one."""
+    await rotated(database)
+    await key_rotation.check(database, OF_NEW)
+    made = await house.connect()
+    with pytest.raises(SettingsError, match=f"sealed with the key {OF_OLD.newest}, which is not in"):
+        await key_rotation.check(database, OF_NEW)
+    await rotated(database)
+    await key_rotation.check(database, OF_NEW)
+    assert (await credentials(house, OF_NEW).open(made["id"])).token == made["token"]
+
+
+@pytest.mark.parametrize(("seals", "noted"), [(False, {}), (True, {OF_NEW.newest: True})])
+async def test_only_who_seals_has_its_key_noted(
+    tmp_path: Path, database: Database, database_url: str, seals: bool, noted: dict[str, bool]
+) -> None:
+    key = base64.b64encode(NEW).decode()
+    settings = gateways.settings_for(
+        tmp_path, "http://sandbox", database_url=database_url, encryption_keys=key
+    )
+    await start.ready_schema(settings, seals=seals)
+    assert await states(database) == noted
 
 
 async def test_an_upgrade_finds_out_which_keys_are_needed(house: Gateway, database: Database) -> None:
@@ -285,9 +312,9 @@ async def test_an_upgrade_finds_out_which_keys_are_needed(house: Gateway, databa
 
 
 async def test_a_retired_key_that_seals_again_is_in_use_again(database: Database) -> None:
-    await key_rotation.admit(database, OF_OLD, now=NOW)
+    await key_rotation.begin(database, OF_OLD, now=NOW)
     await rotated(database)
-    await key_rotation.admit(database, Sealer([OLD, NEW]), now=NOW)
+    await key_rotation.begin(database, Sealer([OLD, NEW]), now=NOW)
     assert await states(database) == {OF_OLD.newest: True, OF_NEW.newest: True}
 
 
@@ -304,12 +331,13 @@ async def test_what_a_lost_key_has_sealed_can_be_let_go_and_the_account_connecte
 ) -> None:
     made = await filled(house)
     for refused in (OF_OLD.newest, Sealer([FOREIGN]).newest):
-        with pytest.raises(BadRequest, match="is not a key that rows need"):
+        with pytest.raises(BadRequest, match="is not a key that this database knows"):
             await lost_key.forget(database, OF_OLD, refused, now=NOW, report=print)
     said: list[str] = []
     await lost_key.forget(database, OF_NEW, OF_OLD.newest, now=NOW, report=said.append)
     assert said == [f"{sealed.name}: 1 let go" for sealed in SEALED_TABLES]
-    await key_rotation.admit(database, OF_NEW, now=NOW)
+    assert await states(database) == {OF_OLD.newest: False, OF_NEW.newest: True}
+    await key_rotation.check(database, OF_NEW)
     settings = house.runtime.settings.model_copy(
         update={"encryption_keys": SecretStr(base64.b64encode(NEW).decode())}
     )
@@ -341,6 +369,14 @@ async def test_a_key_file_that_is_gone_from_beside_secrets_is_not_made_anew(
     assert not settings.key_file.exists()
     settings.key_file.write_text(f"{new_key()}\n{key}")
     assert open_sealer(settings).key_ids[1:] == gateway.runtime.sealer.key_ids
+
+
+def test_a_file_that_is_no_database_is_said(tmp_path: Path) -> None:
+    settings = gateways.settings_for(tmp_path, "http://sandbox")
+    Path(str(settings.database.database)).write_bytes(b"no database" * 100)
+    with pytest.raises(SettingsError, match="cannot be read: file is not a database"):
+        open_sealer(settings)
+    assert not settings.key_file.exists()
 
 
 def test_an_empty_database_gets_a_key_file_again(tmp_path: Path) -> None:
