@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Iterable
+from typing import Any
 from urllib.parse import parse_qsl
 
 import httpx
@@ -12,11 +14,13 @@ import httpx
 MASK = "********"
 
 _SHORTEST = 6  # characters; what is shorter stands in many words that are no secret
-_FORM = "application/x-www-form-urlencoded"
+_FORM, _JSON = "application/x-www-form-urlencoded", "application/json"
 _HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
 _PERCENT = "%(?:25){0,4}"
 _BACKSLASH = rf"(?i:\\|{_PERCENT}5c)"
-_FIELDS = frozenset({"client_secret", "code", "refresh_token", "token", "password", "assertion"})
+_FIELDS = frozenset(
+    {"client_secret", "code", "refresh_token", "token", "password", "assertion", "authHeaderValue"}
+)
 
 
 def covered(text: str, secrets: Iterable[str]) -> str:
@@ -28,13 +32,16 @@ def covered(text: str, secrets: Iterable[str]) -> str:
 
 
 def sent_with(request: httpx.Request) -> set[str]:
-    """The secrets that a request carries: its credentials, and those of the form that it sends."""
+    """The secrets that a request carries: its credentials, and those of a form or of JSON that it sends."""
     headers = request.headers
     found = {secret for name in _HEADERS & headers.keys() for secret in _credentials(headers[name])}
-    if headers.get("content-type", "").startswith(_FORM):
-        form = parse_qsl(request.content.decode("latin-1"))
-        found |= {value for name, value in form if name in _FIELDS}
-    return found
+    pairs: list[tuple[str, Any]] = []
+    kind = headers.get("content-type", "").partition(";")[0]
+    if kind == _FORM:
+        pairs += parse_qsl(request.content.decode("latin-1"))
+    elif kind == _JSON:
+        json.loads(request.content, object_pairs_hook=pairs.extend)
+    return found | {value for name, value in pairs if name in _FIELDS and isinstance(value, str)}
 
 
 def _credentials(header: str) -> list[str]:

@@ -27,8 +27,8 @@ from app import __version__
 NAMESPACE = uuid.UUID("6f1c6c1e-6a0f-4d0e-9a53-5b7c0a4f3a11")
 """With the lock's text it makes the serial number: another lock, another number."""
 
-NAMED = {"httpx-aiohttp 0.2.0": "BSD-3-Clause"}
-"""Licences of releases that give the whole text of theirs instead of its name."""
+NAMED = {"httpx-aiohttp": "BSD-3-Clause"}
+"""Licences that are given as a whole text instead of a name; pyproject.toml says for which releases."""
 
 
 def bill() -> Bom:
@@ -111,7 +111,7 @@ def _licences(installed: metadata.Distribution) -> list[License]:
     said = installed.metadata
     classified = [line.split(" :: ")[-1] for line in said.get_all("Classifier") or [] if "License ::" in line]
     names = [said["License-Expression"]] if said["License-Expression"] else classified or [said["License"]]
-    known = NAMED.get(f"{installed.name} {installed.version}")
+    known = NAMED.get(installed.name)
     return [LicenseFactory().make_from_string(known or name) for name in names]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from time import monotonic
 
 from locks import DEVELOPMENT, Release, releases
 from packaging.version import Version
@@ -28,23 +29,32 @@ KNOWN_TO_BE_VULNERABLE = ResolvedDependency("django", Version("2.0"))
 SECONDS = 10
 """Longest wait for one answer."""
 
+SECONDS_IN_ALL = 60
+"""Time after which no further question is asked."""
+
 
 def main(services: Iterable[VulnerabilityService]) -> int:
     """Prints what is known to the first of the services that answers; 1 if there is anything, else 0."""
-    locked = releases(DEVELOPMENT)
+    locked, until = releases(DEVELOPMENT), monotonic() + SECONDS_IN_ALL
     for service in services:
         with suppress(RequestException, ServiceError):
             if service.query(KNOWN_TO_BE_VULNERABLE)[1]:
-                return _told(found(service, locked), len(locked))
-    print("vulnerabilities: skipped, the advisory service cannot be reached")
+                return _told(found(service, locked, until), len(locked))
+    print("vulnerabilities: skipped, no advisory service has answered everything in time")
     return 0
 
 
-def found(service: VulnerabilityService, locked: Sequence[Release]) -> list[str]:
+def found(service: VulnerabilityService, locked: Sequence[Release], until: float) -> list[str]:
     """A line per vulnerability, and per release that the service has never heard of, which it can only be
-    when it was withdrawn. Raises what the service raises when it cannot answer."""
-    asked = (ResolvedDependency(release.name, Version(release.version)) for release in locked)
-    return [line for release in asked for line in _lines(release, *service.query(release))]
+    when it was withdrawn. Raises what the service raises when it cannot answer, and ServiceError when that
+    takes longer than `until`."""
+    lines = []
+    for release in locked:
+        if monotonic() > until:
+            raise ServiceError
+        asked = ResolvedDependency(release.name, Version(release.version))
+        lines += _lines(asked, *service.query(asked))
+    return lines
 
 
 def _lines(release: ResolvedDependency, answered: Dependency, holes: list[VulnerabilityResult]) -> list[str]:

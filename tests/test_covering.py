@@ -50,3 +50,8 @@ def test_a_secret_of_a_form_is_found_in_the_bytes_of_an_answer() -> None:
     request = httpx.Request("POST", "https://vendor/token", data={"client_secret": "sécret-pässwört"})
     said = "not sécret-pässwört".encode().decode("latin-1")
     assert covering.covered(said, covering.sent_with(request)) == f"not {covering.MASK}"
+
+
+def test_a_secret_within_json_is_found_and_nothing_else_of_it() -> None:
+    sent = {"url": "https://gateway", "more": [{"authHeaderValue": "a-secret"}], "token": None}
+    assert covering.sent_with(httpx.Request("POST", "https://vendor", json=sent)) == {"a-secret"}

@@ -56,6 +56,34 @@ def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
         loaded(secrets_dir=tmp_path / "missing")
 
 
+def test_what_docker_makes_of_a_missing_source_is_no_reason_for_a_new_key(secrets: Path) -> None:
+    (secrets / "GATEWAY_ENCRYPTION_KEYS").mkdir()
+    with pytest.raises(SettingsError, match="GATEWAY_ENCRYPTION_KEYS: not a file"):
+        loaded()
+
+
+def test_a_link_to_elsewhere_is_not_passed_over(secrets: Path, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("hidden")
+    (secrets / "GATEWAY_ENCRYPTION_KEYS").symlink_to(tmp_path / "key")
+    with pytest.raises(SettingsError, match="GATEWAY_ENCRYPTION_KEYS: leads out of GATEWAY_SECRETS_DIR"):
+        loaded()
+
+
+def test_files_are_read_where_kubernetes_has_them(secrets: Path) -> None:
+    (secrets / "..2026_01_01").mkdir()
+    (secrets / "..2026_01_01/gateway_port").write_text("1111")
+    (secrets / "..data").symlink_to("..2026_01_01")
+    (secrets / "gateway_port").symlink_to("..data/gateway_port")
+    assert loaded().port == 1111
+
+
+def test_a_file_that_is_called_as_no_setting_is_named(secrets: Path) -> None:
+    (secrets / "GATEWAY_ENCRYPTION_KEY").write_text("hidden")
+    with pytest.raises(SettingsError, match=r"GATEWAY_ENCRYPTION_KEY: .* no setting is called so") as caught:
+        loaded()
+    assert "hidden" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -1,7 +1,9 @@
-"""What every command does first, where the connection to the database is cut in the middle of it."""
+"""What every command does first, also where the connection to the database is cut in the middle of it."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,3 +46,10 @@ async def test_what_does_not_mend_itself_ends_the_start_at_once(
     with pytest.raises(DatabaseUnavailable):
         await start.ready_schema(settings_for(tmp_path, "http://127.0.0.1"))
     assert len(looks) == 1
+
+
+def test_nobody_else_can_read_the_files_that_are_made(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "app", "migrate"]
+    subprocess.run(command, cwd=tmp_path, umask=0o022, check=True, capture_output=True)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.rglob("*")}
+    assert modes == {"data": 0o700, "gateway.db": 0o600, "gateway.key": 0o600}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from packaging.version import Version
 from pip_audit._service import OsvService, ServiceError, SkippedDependency, VulnerabilityResult
 
 ROOT = Path(__file__).parent.parent
-SKIPPED = "vulnerabilities: skipped, the advisory service cannot be reached\n"
+SKIPPED = "vulnerabilities: skipped, no advisory service has answered everything in time\n"
 HOLE = VulnerabilityResult.create(
     ids=["PYSEC-1"], description="anyone may enter", fix_versions=[Version("9.9")], published=None
 )
@@ -89,6 +91,11 @@ def test_a_licence_that_is_not_allowed_is_refused_by_the_name_of_its_owner(
     assert all(name in done.stderr for name in extra)
 
 
+def test_a_licence_is_named_for_each_release_whose_own_words_are_not_understood() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pip-licenses"]
+    assert {item.partition(":")[0] for item in settings["ignore-packages"]} == bill_of_materials.NAMED.keys()
+
+
 def test_a_known_vulnerability_fails_and_names_the_release_that_mends_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -99,7 +106,7 @@ def test_a_known_vulnerability_fails_and_names_the_release_that_mends_it(
 
 
 def test_a_release_that_was_withdrawn_fails() -> None:
-    found = vulnerabilities.found(Advisories({}), [Release("missing", "1.0", ())])
+    found = vulnerabilities.found(Advisories({}), [Release("missing", "1.0", ())], math.inf)
     assert found == ["missing 1.0: unknown to the advisory service"]
 
 
@@ -118,6 +125,22 @@ def test_a_service_that_cannot_answer_is_said_in_one_line_and_fails_nothing(
 ) -> None:
     assert vulnerabilities.main([service]) == 0
     assert capsys.readouterr().out == SKIPPED
+
+
+def test_services_that_answer_slowly_are_not_waited_for_for_long(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = list[Any]()
+
+    class Slow(Advisories):
+        def query(self, release: Any) -> tuple[Any, list[Any]]:
+            asked.append(release)
+            return super().query(release)
+
+    monkeypatch.setattr("vulnerabilities.monotonic", lambda: len(asked) * 10.0)
+    assert vulnerabilities.main([Slow({"django": [HOLE]}), Slow({"django": [HOLE]})]) == 0
+    assert capsys.readouterr().out == SKIPPED
+    assert len(asked) < 10
 
 
 def test_the_next_service_is_asked_when_one_cannot_answer(capsys: pytest.CaptureFixture[str]) -> None:

@@ -63,6 +63,19 @@ PUBLIC_NAMES: dict[str, str] = {
 _SAYS_HOW = {"fields", "scope", "description", "eventType", "objectType", "version", "discovery", "basic"}
 """Texts of a query that name nothing."""
 
+_LOOKS_NOTHING_UP = {
+    "action": "a word of the audit itself",
+    "apiSecret": "no part of the URL of a consent page",
+    "oauthProxyName": "the same",
+    "requestToken": "the same",
+    "siteAddress": "the same",
+    "subdomain": "a part of that URL, which nobody is asked about",
+    "state": "to make that URL it is handed on; what a state leads to is for whoever has it, once",
+    "provider": "the kinds of vendors",
+    "resolveReferences": "a switch of the documents",
+}
+"""Texts of a query that no row is looked for by, and why."""
+
 
 @dataclass(frozen=True)
 class World:
@@ -82,7 +95,8 @@ class World:
 
     @property
     def values(self) -> set[str]:
-        return {value for found in self.things.values() for value in found}
+        """What is found in no answer; a subject is an id with a word before it."""
+        return {value for name, found in self.things.items() for value in found if name != "subject"}
 
 
 @dataclass(frozen=True)
@@ -208,7 +222,10 @@ def _fitting(path: str, item: Mapping[str, Any], things: Things) -> Sequence[str
 
 
 def _of_query(item: Mapping[str, Any], things: Things) -> Sequence[str]:
-    """What fits into a place of the query; switches and sizes name nothing."""
+    """What fits into a place of the query; switches and sizes name nothing.
+
+    Raises LookupError for a text that nobody has thought of: its things belong into a world.
+    """
     if item["name"] in PUBLIC_NAMES:
         return [PUBLIC_NAMES[item["name"]]]
     if item["name"] == "path" and "path" not in things:
@@ -216,7 +233,11 @@ def _of_query(item: Mapping[str, Any], things: Things) -> Sequence[str]:
     kinds = {option.get("type") for option in (item["schema"], *item["schema"].get("anyOf", ()))}
     if item["name"] in things:
         return things[item["name"]]
-    return things["word"] if kinds & {"string", "array"} and item["name"] not in _SAYS_HOW else []
+    if not kinds & {"string", "array"} or item["name"] in _SAYS_HOW:
+        return []
+    if item["name"] not in _LOOKS_NOTHING_UP:
+        raise LookupError(f"{item['name']}: what of a world fits into this place of a query?")
+    return things["word"]
 
 
 def _bodies(example: Mapping[str, Any], things: Things) -> Iterator[dict[str, Any]]:
@@ -359,6 +380,8 @@ class _Maker:
             "searchText": [world.word],
             "text": [world.word],
             "nextPage": [],
+            "subject": [f"instance {number}" for number in world.things["instances"]],
+            "user": [world.things["userIds"][0], f"{world.word}@example.com"],
         }
 
     async def call(self, method: str, url: str, /, **request: Any) -> httpx.Response:
@@ -377,9 +400,10 @@ class _Maker:
             body = {"emailAddress": email, "lastName": self._word, "roles": [role], "password": PASSWORD}
             made = (await self.call("POST", "/users", json=body)).json()
             self.note(emailOrId=made["id"], userIds=made["id"])
-            self.note(emailOrId=email)
+            self.note(emailOrId=email, subject=f"user {made['id']}")
         account = (await self.call("GET", "/accounts/me")).json()
         self.note(emailOrId=f"{self._word}@example.com", accounts=account["id"])
+        self.note(subject=f"account {account['id']}")
         await self.call("PATCH", f"/accounts/{account['id']}", json={"name": self._word})
         settings = {f"{self._word}.setting": self._word}
         await self.call("PATCH", "/accounts/settings", json=settings)
@@ -481,7 +505,7 @@ class _Maker:
         self.note(emailOrId=email)
         instance = await connect(self._gateway, self._world.headers, "egnyte", self._word, victim=True)
         await self.call("DELETE", f"/instances/{instance['id']}")
-        self.note(instances=instance["id"])
+        self.note(instances=instance["id"], subject=f"instance {instance['id']}")
         headers, path = self._world.hub("egnyte"), f"/Shared/{self._word}/gone.txt"
         upload = {"params": {"path": path}, "files": {"file": ("x", b"x")}}
         file = (await self.call("POST", "/files", headers=headers, **upload)).json()

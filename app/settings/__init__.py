@@ -84,7 +84,8 @@ class Settings(BaseSettings):
     secrets_dir: Path | None = Field(
         None,
         description="Directory whose files are settings too, each called as its variable is "
-        "(`/run/secrets` with a file `GATEWAY_ENCRYPTION_KEYS`). The environment and `.env` come first.",
+        "(`/run/secrets` with a file `GATEWAY_ENCRYPTION_KEYS`); a `GATEWAY_*` in it that is no file or no "
+        "setting is refused. The environment and `.env` come first.",
     )
 
     # Requests
