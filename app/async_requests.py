@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import callbacks, configuration, event_settings
+from app import callbacks, configuration, event_settings, url_logins
 from app.backoff import after_failed_poll
 from app.delivery.carried import Carried
 from app.errors import (
@@ -27,6 +27,7 @@ from app.errors import (
     VendorThrottled,
     VendorUnavailable,
 )
+from app.event_settings import Receiver
 from app.events import delivery
 from app.ids import new_id
 from app.polling.inside import Answer, Inside
@@ -72,7 +73,7 @@ async def dispatch(runtime: Runtime, instance: Instance, wish: Wish, *, url: str
     callback = named or found
     if callback is None:
         raise BadRequest(f"{_URL_HEADER}: is required where the instance has no callback URL")
-    await callbacks.check(runtime, named, name=_URL_HEADER)
+    await callbacks.check(runtime, named.url if named else None, name=_URL_HEADER)
     now = runtime.clock.now()
     async with runtime.database.write() as connection:
         if not await instances.hold(connection, instance.id):
@@ -94,20 +95,21 @@ async def dispatch(runtime: Runtime, instance: Instance, wish: Wish, *, url: str
     return request_id
 
 
-async def _secrets(runtime: Runtime, instance: Instance) -> tuple[Carried, str | None]:
-    """What calls to the instance's callback carry, and its URL."""
+async def _secrets(runtime: Runtime, instance: Instance) -> tuple[Carried, Receiver | None]:
+    """What calls to the instance's callback carry beside what its URL says, and where they go."""
     async with runtime.database.read() as connection:
         sealed = (await instances.credentials(connection, [instance.id])).get(instance.id)
     secret = runtime.credentials.unseal(sealed).values if sealed else {}
     values = instance.configuration | dict(secret)
-    url = event_settings.callback_url(values.get(event_settings.CALLBACK_URL))
-    return event_settings.carried_as_stored(values), url
+    own = event_settings.callback_url(values.get(event_settings.CALLBACK_URL))
+    return event_settings.carried_as_stored(values), own
 
 
-def _told_to(url: str, own: str | None, carried: Carried) -> Carried:
+def _told_to(to: Receiver, own: Receiver | None, carried: Carried) -> Carried:
     """What calls to a URL carry. Whoever holds the token of an instance may name any: a password is for the
     place that it was configured for, and others get signatures, which tell nobody their key."""
-    return carried if own is not None and _origin(url) == _origin(own) else Carried(carried.keys)
+    is_own = own is not None and _origin(to.url) == _origin(own.url)
+    return (carried if is_own else Carried(carried.keys)).with_login(to.login)
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
@@ -119,20 +121,21 @@ async def _subscription(
     connection: AsyncConnection,
     runtime: Runtime,
     instance: Instance,
-    url: str,
+    to: Receiver,
     carried: bytes | None,
     now: datetime,
 ) -> int:
     """The subscription with this URL, made if it is new, with the secrets that are right now. One that was
     given up is called again: its owner has just named it."""
     topic = wire.topic(instance)
-    found = await async_requests.subscription_for(connection, instance.id, topic, url)
+    await url_logins.take_out(connection, runtime, instance.id)
+    found = await async_requests.subscription_for(connection, instance.id, topic, to.url, to.shown_url)
     if (
         found is None
         and await async_requests.count_subscriptions(connection, instance.id, topic) >= MOST_URLS
     ):
         raise Conflict(f"The answers of the instance go to {MOST_URLS} URLs already; name one of them again")
-    callback_id = await outbox.callback_id(connection, account_id=instance.account_id, url=url)
+    callback_id = await outbox.callback_id(connection, account_id=instance.account_id, url=to.url)
     if found is not None and not found.active:
         await outbox.move(connection, found, callback_id, now=now)
     subscription_id = (
@@ -145,6 +148,7 @@ async def _subscription(
             instance_id=instance.id,
             callback_id=callback_id,
             topic=topic,
+            shown_url=to.shown_url,
             created_at=now,
         )
     )

@@ -130,7 +130,7 @@ _SECRET = re.compile(
     r"(?i:password|passwd|passphrase|pwd|secret|token|credentials?|authorization|headers?|api[._-]?key)$"
     r"|(?i:^|[._-])(?i:key|key[._-]pem)$|[a-z]Key$"
 )
-_URL_PASSWORD = re.compile(r"(//[^/?#@:]*:)[^/?#@]+(?=@)")
+_URL_PASSWORD = re.compile(r"(//[^/?#:]*:)[^/?#]+(?=@)")  # up to the last @, as far as a user goes
 _SECRET_EXCEPTIONS = frozenset({"event.helper.key"})
 
 

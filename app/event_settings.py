@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import orjson
 
@@ -29,6 +30,7 @@ WEBHOOKS = frozenset({"webhook", "webhooks"})  # Cloud Elements' table has the o
 LONGEST_INTERVAL_MINUTES = 60 * 24 * 365
 LONGEST_RESOURCE_NAME = 200  # characters
 MOST_RESOURCES = 20  # of one instance; each is polled by itself
+_LOGIN = re.compile(r"(?i)(https?://)([^/?#]*)@")
 
 
 @dataclass(frozen=True)
@@ -41,26 +43,41 @@ class Resource:
 
 
 @dataclass(frozen=True)
+class Receiver:
+    """Where calls go. `login` is the user and password that stood in the URL, and `shown_url` how it stood
+    there, with the password covered; both are None where it had none."""
+
+    url: str
+    login: tuple[str, str] | None = field(default=None, repr=False)
+    shown_url: str | None = None
+
+
+@dataclass(frozen=True)
 class EventSettings:
     """What the `event.` keys of a configuration ask for. `resources` are those to poll, by their names."""
 
     enabled: bool
     webhooks: bool
-    callback_url: str | None
+    receiver: Receiver | None
     carried: Carried
     ordered: bool
     interval: timedelta
     long_poll: bool
     resources: Mapping[str, Resource]
 
+    @property
+    def callback_url(self) -> str | None:
+        return self.receiver.url if self.receiver else None
+
 
 def read(values: Mapping[str, str | None], settings: Settings) -> EventSettings:
     """Reads the `event.` keys. Raises BadRequest naming the key that cannot be used."""
+    to = callback_url(values.get(CALLBACK_URL))
     return EventSettings(
         enabled=enabled(values),
         webhooks=wants_webhooks(values),
-        callback_url=callback_url(values.get(CALLBACK_URL)),
-        carried=_carried(values),
+        receiver=to,
+        carried=_carried(values).with_login(to.login if to else None),
         ordered=ordered(values),
         interval=_interval(values.get("event.poller.refresh_interval"), settings),
         long_poll=_long_poll(values),
@@ -108,8 +125,8 @@ def _word(values: Mapping[str, str | None], key: str) -> str:
     return (values.get(key) or "").strip().lower()
 
 
-def callback_url(value: str | None, *, name: str = f"configuration.{CALLBACK_URL}") -> str | None:
-    """A URL that notifications can be sent to; None where there is none. Raises BadRequest with `name`."""
+def callback_url(value: str | None, *, name: str = f"configuration.{CALLBACK_URL}") -> Receiver | None:
+    """Where notifications can be sent to; None where no URL is. Raises BadRequest with `name`."""
     if not value or not value.strip():
         return None
     url = value.strip()
@@ -123,7 +140,19 @@ def callback_url(value: str | None, *, name: str = f"configuration.{CALLBACK_URL
             f"{name}: {configuration.without_password(url)[:200]!r} "
             f"is not an http or https URL of at most {configuration.LONGEST_URL} characters"
         )
-    return url
+    return receiver(url)
+
+
+def receiver(url: str) -> Receiver:
+    """The URL and the login in it, taken apart. Of a password that is covered, because the key that it was
+    sealed with is lost, nothing is sent."""
+    found = _LOGIN.match(url)
+    if found is None:
+        return Receiver(url)
+    bare = found[1] + url[found.end() :]
+    name, _, password = found[2].partition(":")
+    login = (unquote(name), unquote(password)) if found[2] and password != configuration.MASK else None
+    return Receiver(bare, login, configuration.without_password(url) if found[2] else None)
 
 
 def signature_key(value: str | None, *, name: str) -> str | None:
@@ -136,8 +165,8 @@ def signature_key(value: str | None, *, name: str) -> str | None:
 
 
 def carried_as_stored(values: Mapping[str, str | None]) -> Carried:
-    """What calls carry, of a configuration that is stored already: older versions let in headers and users
-    that cannot be sent, and sent the signatures alone."""
+    """What calls carry whatever their URL says, of a configuration that is stored already: older versions let
+    in headers and users that cannot be sent, and sent the signatures alone."""
     try:
         return _carried(values)
     except BadRequest:

@@ -369,14 +369,14 @@ async def store(
 
 
 def split(values: Mapping[str, str | None]) -> tuple[dict[str, str | None], dict[str, str]]:
-    """What is kept as it is, and what is sealed."""
+    """What is kept as it is, and what is sealed. A URL with a password is both, kept with the password
+    covered."""
     sealed_too = {REFRESH_INTERVAL, REFRESH_TIME}
+    shown = {key: configuration.shown(key, value) for key, value in values.items()}
     secret = {
-        key: value
-        for key, value in values.items()
-        if value and (configuration.is_secret(key) or key in sealed_too)
+        key: value for key, value in values.items() if value and (shown[key] != value or key in sealed_too)
     }
-    return {key: value for key, value in values.items() if key not in secret}, secret
+    return {key: shown[key] for key in values if key not in secret or key.endswith(".url")}, secret
 
 
 async def _connected(runtime: Runtime, found: Sequence[Instance]) -> list[Connected]:

@@ -150,9 +150,9 @@ async def subscribe(
     checked = event_settings.callback_url(url, name="config.url")
     if checked is None:
         raise BadRequest("config.url: is required")
-    _refuse_stars(checked, signature_key)
+    _refuse_stars(url, signature_key)
     key = event_settings.signature_key(signature_key, name="config.signatureKey")
-    await callbacks.check(runtime, checked, name="config.url")
+    await callbacks.check(runtime, checked.url, name="config.url")
     async with runtime.database.write() as connection:
         instance = await _instance(connection, account_id, topic)
         subscription_id = await subscribing.subscribe(connection, runtime, instance, checked, key)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import audit, event_settings
+from app import audit, event_settings, url_logins
 from app.audit import Action
-from app.delivery import carried
 from app.delivery.carried import Carried
 from app.errors import Conflict, NotFound
+from app.event_settings import Receiver
 from app.runtime import Runtime
 from app.store import async_requests, instances, outbox
 from app.store.tables import NO_CALLBACK, Instance, Subscription
@@ -21,59 +20,61 @@ MOST_SUBSCRIPTIONS = 20  # of one instance, each of which multiplies its deliver
 
 
 async def subscribe(
-    connection: AsyncConnection, runtime: Runtime, instance: Instance, url: str, key: str | None
+    connection: AsyncConnection, runtime: Runtime, instance: Instance, to: Receiver, key: str | None
 ) -> int:
     """The instance is held, so that its last subscription cannot be written after its end."""
     if not await instances.hold(connection, instance.id):
         raise NotFound(f"No instance with the id {instance.id} found")
     instance = await instances.by_id(connection, instance.id, instance.account_id) or instance
     topic = wire.topic(instance)
-    same = await async_requests.subscription_for(connection, instance.id, topic, url)
+    await url_logins.take_out(connection, runtime, instance.id)
+    same = await async_requests.subscription_for(connection, instance.id, topic, to.url, to.shown_url)
     if same is not None and same.inactive_reason != NO_CALLBACK:
-        if await _subscribe_again(connection, runtime, same, key):
-            await _record(connection, runtime, Action.SUBSCRIPTION_CHANGED, same.id, instance, url)
+        if await _subscribe_again(connection, runtime, same, to, key):
+            await _record(connection, runtime, Action.SUBSCRIPTION_CHANGED, same.id, instance, to.url)
         return same.id
     if await async_requests.count_subscriptions(connection, instance.id, topic) >= MOST_SUBSCRIPTIONS:
         raise Conflict(f"The instance {instance.id} has {MOST_SUBSCRIPTIONS} subscriptions already")
-    callback_id = await outbox.callback_id(connection, account_id=instance.account_id, url=url)
+    callback_id = await outbox.callback_id(connection, account_id=instance.account_id, url=to.url)
     subscription_id = await outbox.subscribe(
         connection,
         account_id=instance.account_id,
         instance_id=instance.id,
         callback_id=callback_id,
         topic=topic,
+        shown_url=to.shown_url,
         configured=False,
         ordered=event_settings.ordered(instance.configuration),
         created_at=runtime.clock.now(),
     )
-    await _sign(connection, runtime, subscription_id, key)
-    await _record(connection, runtime, Action.SUBSCRIPTION_CREATED, subscription_id, instance, url)
+    await _seal(connection, runtime, subscription_id, Carried((key,) if key else (), to.login))
+    await _record(connection, runtime, Action.SUBSCRIPTION_CREATED, subscription_id, instance, to.url)
     return subscription_id
 
 
 async def _subscribe_again(
-    connection: AsyncConnection, runtime: Runtime, found: Subscription, key: str | None
+    connection: AsyncConnection, runtime: Runtime, found: Subscription, to: Receiver, key: str | None
 ) -> bool:
-    """Nothing is sent twice to who subscribes twice. One that was given up is called again, and one that was
-    added is signed with a new key. False where nothing changes."""
-    new_key = key is not None and key not in _keys(runtime, found)
-    if new_key:
-        if found.configured:
-            raise Conflict("config.signatureKey: the instance's configuration names another one for this URL")
-        await _sign(connection, runtime, found.id, key)
-    if not found.active:
+    """Nothing is sent twice to who subscribes twice. One that was given up, or has a new password, is called
+    again; one that was added is signed with a new key. False where nothing changes."""
+    before = url_logins.carried_by(runtime, found)
+    new_key = key is not None and key not in before.keys
+    new_login = to.login is not None and to.login != before.basic
+    for new, name in ((new_key, "signatureKey"), (new_login, "url")):
+        if new and found.configured:
+            raise Conflict(f"config.{name}: the instance's configuration has another secret for this URL")
+    if new_key or new_login:
+        keys = (key,) if key and new_key else before.keys
+        await _seal(connection, runtime, found.id, Carried(keys, to.login))
+    if new_login or not found.active:
         await outbox.move(connection, found, found.callback_id, now=runtime.clock.now())
-    return new_key or not found.active
+    return new_key or new_login or not found.active
 
 
-def _keys(runtime: Runtime, found: Subscription) -> Sequence[str]:
-    if found.sealed is None:
-        return ()
-    return carried.unpack(runtime.sealer.open(found.sealed, outbox.row_name(found.id))).keys
-
-
-async def _sign(connection: AsyncConnection, runtime: Runtime, subscription_id: int, key: str | None) -> None:
-    if plain := Carried((key,) if key else ()).pack():
+async def _seal(
+    connection: AsyncConnection, runtime: Runtime, subscription_id: int, carries: Carried
+) -> None:
+    if plain := carries.pack():
         sealed = runtime.sealer.seal(plain, outbox.row_name(subscription_id))
         await outbox.seal_subscription(connection, subscription_id, sealed)
 

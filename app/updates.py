@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import audit, callbacks, configuration, documents, event_settings, instances, watching
+from app import audit, callbacks, configuration, documents, event_settings, instances, url_logins, watching
 from app.audit import Action
 from app.configuration import MANAGED
 from app.errors import BadRequest, Conflict, DatabaseUnavailable, LostRace, NotFound, VendorError
@@ -63,6 +63,14 @@ class _Plan:
     new_grant: bool
     moved: bool
     other_stream: bool
+
+    @property
+    def other_login(self) -> bool:
+        """Whether the URL of the callback has another user or password: that is another receiver."""
+        if self.wanted is None or self.wanted_before is None:
+            return False
+        before, after = self.wanted_before.receiver, self.wanted.receiver
+        return before is not None and after is not None and before.login != after.login
 
     def needs_cursor(self, found: Connected) -> bool:
         """Whether the vendor's stream is to be read, and nobody stands in it yet."""
@@ -168,8 +176,9 @@ def _plan(runtime: Runtime, found: Connected, wish: Update) -> _Plan:
 
 def _new_callback_url(found: Connected, plan: _Plan) -> str | None:
     """None for one that is stored already: a change of something else does not fail by it."""
-    before = found.instance.configuration.get(event_settings.CALLBACK_URL)
-    if plan.wanted is None or plan.values.get(event_settings.CALLBACK_URL) == before:
+    before = found.instance.configuration | dict(found.secrets.values)
+    key = event_settings.CALLBACK_URL
+    if plan.wanted is None or plan.values.get(key) == before.get(key):
         return None
     return plan.wanted.callback_url
 
@@ -259,6 +268,7 @@ async def _write(
         if secrets != found.secrets:
             await _save(connection, runtime, found.instance.id, secrets, now)
         await _watch(connection, runtime, found, changed, plan, cursor, now)
+        await url_logins.take_out(connection, runtime, found.instance.id)
         action = Action.INSTANCE_AUTHENTICATED if plan.new_grant else Action.INSTANCE_CHANGED
         await _record(connection, action, found.instance, now, changed=_names(found, changed, plan))
 
@@ -292,6 +302,7 @@ async def _watch(
             now=now,
             moved=plan.moved,
             other_stream=plan.other_stream,
+            other_login=plan.other_login,
         )
 
 

@@ -10,12 +10,13 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import configuration
+from app import configuration, url_logins
 from app.event_settings import EventSettings
 from app.hubs.documents import NEWEST, DocumentsProvider, Power
 from app.polling import reading
 from app.runtime import Runtime
 from app.store import events, known_objects, outbox, pollers, vendor_webhooks, wakeups
+from app.store import url_logins as stored_logins
 from app.store.tables import NO_CALLBACK, Instance, Poller, Subscription, VendorWebhook
 from app.wire import notifications
 
@@ -37,14 +38,15 @@ async def watch(
     now: datetime,
     moved: bool = False,
     other_stream: bool = False,
+    other_login: bool = False,
 ) -> None:
     """Brings pollers and subscription to what the instance's configuration asks for, from whatever they are.
 
     What is polled already goes on at once where it stands, and so does the vendor's stream under another
     name. New resources begin now: a stream at `cursor`, or where the first poll finds its end. `other_stream`
     says that the positions in the one before mean nothing in this one; `moved` that the account is at another
-    place of the vendor, where nothing means what it did. A disabled instance, and one that the vendor does
-    not let in, rests in its place.
+    place of the vendor, where nothing means what it did; `other_login` that the same callback is called as
+    somebody else. A disabled instance, and one that the vendor does not let in, rests in its place.
     """
     resources = wanted.resources if wanted.enabled else {}
     known = {poller.resource: poller for poller in await pollers.hold(connection, instance.id)}
@@ -72,7 +74,7 @@ async def watch(
     await _let_vendor_call(connection, runtime, instance, wanted, now, moved=moved)
     if moved:
         await _set_apart(connection, instance, now)
-    await _subscribe(connection, runtime, instance, wanted, now)
+    await _subscribe(connection, runtime, instance, wanted, now, other_login=other_login)
     await wakeups.notify(connection, Poller)
 
 
@@ -142,8 +144,15 @@ async def _let_vendor_call(
 
 
 async def _subscribe(
-    connection: AsyncConnection, runtime: Runtime, instance: Instance, wanted: EventSettings, now: datetime
+    connection: AsyncConnection,
+    runtime: Runtime,
+    instance: Instance,
+    wanted: EventSettings,
+    now: datetime,
+    *,
+    other_login: bool,
 ) -> None:
+    await url_logins.take_out(connection, runtime, instance.id)
     topic = notifications.topic(instance)
     found = await outbox.subscriptions_of(connection, instance.id, lock="update")
     found = [item for item in found if item.configured or item.topic == topic]
@@ -158,7 +167,10 @@ async def _subscribe(
             connection, account_id=instance.account_id, url=wanted.callback_url, beside=callback_ids
         )
         for subscription in configured:
-            await _redirect(connection, runtime, subscription, callback_id, wanted, now)
+            if other_login or not _leads_to(subscription, callback_id):
+                await outbox.move(connection, subscription, callback_id, now=now)
+                runtime.wakeups.callbacks.set()
+            await _sign(connection, runtime, subscription.id, wanted)
         if not configured and wanted.enabled:
             await _begin(connection, runtime, instance, callback_id, wanted, now)
     for subscription in found:
@@ -185,20 +197,10 @@ async def _begin(
     await _sign(connection, runtime, subscription_id, wanted)
 
 
-async def _redirect(
-    connection: AsyncConnection,
-    runtime: Runtime,
-    subscription: Subscription,
-    callback_id: int,
-    wanted: EventSettings,
-    now: datetime,
-) -> None:
+def _leads_to(subscription: Subscription, callback_id: int) -> bool:
     """A new URL is a new receiver, which gets what the old one did not take. The same URL, named again,
     changes nothing: whoever was given up is called again on demand only."""
-    if subscription.callback_id != callback_id or subscription.inactive_reason == NO_CALLBACK:
-        await outbox.move(connection, subscription, callback_id, now=now)
-        runtime.wakeups.callbacks.set()
-    await _sign(connection, runtime, subscription.id, wanted)
+    return subscription.callback_id == callback_id and subscription.inactive_reason != NO_CALLBACK
 
 
 async def _sign(
@@ -207,3 +209,5 @@ async def _sign(
     plain = wanted.carried.pack()
     sealed = runtime.sealer.seal(plain, outbox.row_name(subscription_id)) if plain else None
     await outbox.seal_subscription(connection, subscription_id, sealed)
+    shown_url = wanted.receiver.shown_url if wanted.receiver else None
+    await stored_logins.show(connection, subscription_id, shown_url)

@@ -56,6 +56,7 @@ def subscription(*, active: bool) -> Subscription:
         active=active,
         created_at=NOW,
         sealed=None,
+        shown_url=None,
     )
 
 

@@ -1,8 +1,9 @@
 """Add an audit that can only grow, a list of the keys that seal rows, and how old a version may be.
 
-To workers of version 0004 that run meanwhile it only adds: three tables that they do not know; storage
-parameters, which no reader or writer waits for; and it drops an index that no statement has used, for which
-writers of `async_request` wait a moment.
+To workers of version 0004 that run meanwhile it only adds: three tables and a column that they do not know
+(the URL of a subscription as it is shown once its user and password are sealed); storage parameters, which no
+reader or writer waits for; and it drops an index that no statement has used, for which writers of
+`async_request` wait a moment. Workers of 0004 cannot be started anew on it: they know of no newer schema.
 """
 
 from __future__ import annotations
@@ -83,6 +84,7 @@ def upgrade() -> None:
     op.bulk_insert(keys, [{"id": key_id, "first_used_at": now} for key_id in sorted(_keys_in_use())])
     _make_append_only()
     op.drop_index("ix_async_request_instance_id", "async_request")
+    op.add_column("subscription", sa.Column("shown_url", sa.Text(), nullable=True))
     _set_storage()
 
 
@@ -127,6 +129,7 @@ def _make_append_only() -> None:
 
 
 def downgrade() -> None:
+    op.drop_column("subscription", "shown_url")
     op.create_index("ix_async_request_instance_id", "async_request", ["instance_id"])
     op.drop_table("schema_compatibility")
     op.drop_table("encryption_key")

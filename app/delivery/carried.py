@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
 
@@ -45,6 +45,13 @@ class Carried:
         if not (self.keys or self.basic or self.headers):
             return None
         return _VERSIONED + orjson.dumps({"keys": self.keys, "basic": self.basic, "headers": self.headers})
+
+    def with_login(self, login: tuple[str, str] | None) -> Carried:
+        """The same with a user and password that stood in the URL. Basic auth and a header that were named
+        apart from it take their place."""
+        if login is None or self.basic or "Authorization" in self.headers:
+            return self
+        return replace(self, basic=login)
 
     def call(self, body: bytes, *, notification_id: int, timestamp: int) -> dict[str, str]:
         """All headers of one attempt; `timestamp` is seconds since 1970."""

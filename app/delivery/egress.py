@@ -6,14 +6,14 @@ import asyncio
 import base64
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 import httpx
 
-from app import addresses, backoff
+from app import addresses, backoff, covering
 from app.addresses import ForbiddenAddress, Network
 from app.http_client import LookUp, Resolver, checked_sockets, pooled_transport
 
@@ -24,14 +24,16 @@ _LONGEST_CHECK = 2.0  # seconds
 _KEEPALIVE = 3.0  # seconds; servers close an idle connection after 5 (uvicorn, Node) or more
 _READ_LIMIT = 64 * 1024  # bytes of an answer that are read so that its connection can be used again
 _KEPT = 500  # characters of an answer that its attempt shows
-_KEPT_BYTES = 4 * _KEPT  # the longest UTF-8 of them
+_KEPT_BYTES = 4096  # of an answer, in which secrets are covered before it is cut
+_SPELLED = 6  # characters for one of a secret, as JSON has it: \u00e9
+_LONGEST_REASON = 300  # characters
 _UNSEEN = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n\r"}
 
 
 @dataclass(frozen=True)
 class Answer:
     """What a callback answered. `status` is None, and `error` says why, when it did not; `text` is the
-    beginning of its body."""
+    beginning of its body. The secrets of the call are covered in both."""
 
     status: int | None
     error: str | None = None
@@ -94,39 +96,46 @@ class Egress:
         except (OSError, ValueError):  # ValueError: no name is so long
             return []
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """POSTs once and never raises: what went wrong stands in the answer."""
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str], *, secrets: Collection[str] = ()
+    ) -> Answer:
+        """POSTs once and never raises: what went wrong stands in the answer. `secrets` are what the call
+        carries: some receivers repeat what they were sent."""
         started_at, started = datetime.now(UTC), time.perf_counter()
-        answer = await self._try(url, body, headers)
+        answer = await self._try(url, body, headers, secrets)
         took = time.perf_counter() - started
         return replace(answer, started_at=started_at, took_ms=round(took * 1000))
 
-    async def _try(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    async def _try(
+        self, url: str, body: bytes, headers: Mapping[str, str], secrets: Collection[str]
+    ) -> Answer:
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._post(url, body, headers)
+                return await self._post(url, body, headers, secrets)
         except TimeoutError:
             return Answer(None, f"no answer within {self._timeout:g} s")
         except Exception as error:  # noqa: BLE001 - one odd answer must not end the turn of all others
-            return Answer(None, _reason(error))
+            return Answer(None, covering.covered(_reason(error), secrets)[:_LONGEST_REASON])
 
     async def close(self) -> None:
         await self._transport.aclose()
         await self._names.close()
         await self._checks.close()
 
-    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    async def _post(
+        self, url: str, body: bytes, headers: Mapping[str, str], secrets: Collection[str]
+    ) -> Answer:
         target, login = _target(url)
         request = httpx.Request("POST", target, content=body, headers={**self._agent, **login, **headers})
         response = await self._transport.handle_async_request(request)
         try:
-            kept = await _read(response)
+            shown = _beginning(await _read(response), secrets)
         finally:
             await response.aclose()
         if 200 <= response.status_code < 300:
-            return Answer(response.status_code, text=_beginning(kept))
+            return Answer(response.status_code, text=shown)
         wait = backoff.retry_after(response.headers.get("retry-after"), datetime.now(UTC))
-        return Answer(response.status_code, f"HTTP {response.status_code}", wait, _beginning(kept))
+        return Answer(response.status_code, f"HTTP {response.status_code}", wait, shown)
 
 
 @lru_cache(1024)
@@ -155,10 +164,15 @@ async def _read(response: httpx.Response) -> bytes:
     return kept
 
 
-def _beginning(body: bytes) -> str | None:
+def _beginning(body: bytes, secrets: Collection[str]) -> str | None:
     """The first characters of an answer, whatever it is. What no database and no terminal takes is shown as
     a replacement character."""
-    return body.decode(errors="replace").translate(_UNSEEN)[:_KEPT] or None
+    if not body:
+        return None
+    text = covering.covered(body.decode(errors="replace").translate(_UNSEEN), secrets)
+    if len(body) == _KEPT_BYTES:  # it goes on, and its end may be half a secret
+        text = text[: max(len(text) - _SPELLED * max(map(len, secrets), default=0), 0)]
+    return text[:_KEPT] or None
 
 
 def _refusal(host: str, allowed: Sequence[Network]) -> str | None:
@@ -177,4 +191,4 @@ def _reason(error: BaseException) -> str:
     forbidden = next((link for link in links if isinstance(link, ForbiddenAddress)), None)
     if forbidden is not None:
         return str(forbidden)
-    return f"{type(links[-1]).__name__}: {links[-1]}"[:300]
+    return f"{type(links[-1]).__name__}: {links[-1]}"

@@ -74,10 +74,10 @@ async def subscription_of(connection: AsyncConnection, subscription_id: int) -> 
 
 
 async def subscription_for(
-    connection: AsyncConnection, instance_id: int, topic: str, url: str
+    connection: AsyncConnection, instance_id: int, topic: str, url: str, shown_url: str | None = None
 ) -> Subscription | None:
-    """The subscription of an instance to this topic with this URL, an added one before the configured one;
-    nobody else changes it until the end of the transaction."""
+    """The subscription of an instance to this topic with this URL, named with the same user or with none, an
+    added one before the configured one; nobody else changes it until the end of the transaction."""
     statement = (
         select(_subscriptions)
         .join(_callbacks, _callbacks.c.id == _subscriptions.c.callback_id)
@@ -85,6 +85,7 @@ async def subscription_for(
             _subscriptions.c.instance_id == instance_id,
             _subscriptions.c.topic == topic,
             _callbacks.c.url == url,
+            _subscriptions.c.shown_url == shown_url,
         )
         .order_by(_subscriptions.c.configured, _subscriptions.c.id)
         .limit(1)

@@ -6,14 +6,14 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.ids import COUNTER_BITS, EPOCH_MS, LARGEST_ID, SLACK, first_id_at
-from app.store.tables import Attempt, Callback, Delivery, Event, Notification, table
+from app.store.tables import Attempt, Callback, Delivery, Event, Notification, Subscription, table
 
 _events, _notifications, _deliveries = table(Event), table(Notification), table(Delivery)
-_callbacks, _attempts = table(Callback), table(Attempt)
+_callbacks, _attempts, _subscriptions = table(Callback), table(Attempt), table(Subscription)
 
 _FORGOTTEN = "a URL that is forgotten"
 """Of a callback that was made for async requests, which ended long ago."""
@@ -211,8 +211,17 @@ async def _position_at(connection: AsyncConnection, wanted: Wanted, event_id: in
 
 async def _ways(connection: AsyncConnection, notification_ids: Collection[int]) -> list[Way]:
     statement = (
-        select(_deliveries, func.coalesce(_callbacks.c.url, _FORGOTTEN).label("url"))
+        select(
+            _deliveries, func.coalesce(_subscriptions.c.shown_url, _callbacks.c.url, _FORGOTTEN).label("url")
+        )
         .outerjoin(_callbacks, _callbacks.c.id == _deliveries.c.callback_id)
+        .outerjoin(
+            _subscriptions,
+            and_(
+                _subscriptions.c.id == _deliveries.c.subscription_id,
+                _subscriptions.c.callback_id == _deliveries.c.callback_id,
+            ),
+        )
         .where(_deliveries.c.notification_id.in_(notification_ids))
         .order_by(_deliveries.c.id)
     )

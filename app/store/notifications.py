@@ -45,7 +45,8 @@ _QUEUED = _deliveries.c.status == literal_column(f"'{DeliveryStatus.QUEUED}'")
 
 @dataclass(frozen=True)
 class Subscribed:
-    """A subscription and the URL of its callback."""
+    """A subscription and the URL of its callback as it was named; only older versions have left a password in
+    it."""
 
     subscription: Subscription
     url: str
@@ -341,7 +342,7 @@ def _queued(subscription_id: int) -> ColumnElement[bool]:
 
 def _subscribed(account_id: int, *, living: bool) -> Select[Any]:
     statement = (
-        select(_subscriptions, _callbacks.c.url)
+        select(_subscriptions, func.coalesce(_subscriptions.c.shown_url, _callbacks.c.url).label("url"))
         .join(_callbacks, _callbacks.c.id == _subscriptions.c.callback_id)
         .join(_instances, _instances.c.id == _subscriptions.c.instance_id)
         .where(_subscriptions.c.account_id == account_id)

@@ -25,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import leases, new_rows, ordering, settlements
+from app.store.encryption_keys import SUBSCRIPTIONS
 from app.store.engine import inserting
 from app.store.leases import Lease
 from app.store.new_rows import NewDelivery, NewNotification
@@ -150,9 +151,8 @@ async def _lock_callbacks(connection: AsyncConnection, which: ColumnElement[bool
     await connection.execute(locked.with_for_update())
 
 
-def row_name(subscription_id: int) -> str:
-    """The name that the sealed key of a subscription is bound to."""
-    return f"subscription/{subscription_id}"
+row_name = SUBSCRIPTIONS.row_name
+"""The name that the secrets of a subscription are sealed for."""
 
 
 async def seal_subscription(connection: AsyncConnection, subscription_id: int, sealed: bytes | None) -> None:

@@ -18,7 +18,7 @@ import httpx
 import pytest
 import worlds
 from gateway import Gateway
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twins import twin_of
 
@@ -28,6 +28,8 @@ from app.delivery.carried import parse_headers
 from app.hubs.entries import Download
 from app.main import create_app
 from app.settings import load
+
+_same_each_time = settings(derandomize=True, deadline=None, database=None)
 
 APP = create_app(load(_env_file=None), with_workers=False)
 HUB = [operation for operation in worlds.operations(APP.openapi()) if operation.is_of_a_hub]
@@ -205,6 +207,7 @@ async def test_a_subdomain_is_a_name_and_nothing_else(
     assert shown == []
 
 
+@_same_each_time
 @given(names)
 def test_no_configuration_points_to_another_host(value: str) -> None:
     known = registry.discover({})
@@ -215,6 +218,7 @@ def test_no_configuration_points_to_another_host(value: str) -> None:
             assert "@" not in place
 
 
+@_same_each_time
 @given(names)
 def test_a_download_is_named_by_its_name_alone(name: str) -> None:
     """Whatever the vendor says beside it; browsers and Python's own parser read it back."""
@@ -232,6 +236,7 @@ def test_a_download_is_named_by_its_name_alone(name: str) -> None:
             assert found == {"attachment", "filename"}
 
 
+@_same_each_time
 @given(st.text(max_size=80) | st.builds(lambda a, b: json.dumps({a: b}), names, names))
 def test_no_callback_header_makes_another_one(text: str) -> None:
     try:
@@ -244,6 +249,7 @@ def test_no_callback_header_makes_another_one(text: str) -> None:
         assert value.isprintable()
 
 
+@_same_each_time
 @given(message=names, fact=names, error=names)
 def test_a_log_line_is_one_line_whatever_stands_in_it(message: str, fact: str, error: str) -> None:
     record = logging.LogRecord("app", logging.INFO, "x.py", 1, "%s", (message,), None)

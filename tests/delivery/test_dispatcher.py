@@ -326,10 +326,10 @@ async def test_an_error_that_nobody_expects_fails_its_delivery_only(
 ) -> None:
     sent = quick.runtime.egress.post
 
-    async def post(url: str, body: bytes, headers: Any) -> Any:
+    async def post(url: str, body: bytes, headers: Any, **more: Any) -> Any:
         if body == b'{"id":"1"}':
             raise RuntimeError("odd")
-        return await sent(url, body, headers)
+        return await sent(url, body, headers, **more)
 
     monkeypatch.setattr(quick.runtime.egress, "post", post)
     await quick.deliver(await quick.subscribe("/odd"), 3)

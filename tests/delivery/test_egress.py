@@ -218,6 +218,36 @@ async def test_the_beginning_of_an_answer_is_kept_and_can_be_shown(body: bytes, 
     assert found.started_at is not None
 
 
+@pytest.mark.parametrize("before", range(480, 505, 4))
+async def test_no_half_of_a_secret_is_left_where_an_answer_is_cut(before: int) -> None:
+    body = b"x" * before + b"known-secret" * 100
+    answer = answering(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    async with opened() as egress, server(answer) as url:
+        found = await egress.post(url, b"{}", {}, secrets={"known-secret"})
+    assert found.text == ("x" * before + "*" * 800)[:500]
+
+
+@pytest.mark.parametrize("before", [0, 1, 5, 16])
+async def test_no_half_of_a_secret_is_left_where_reading_ends(before: int) -> None:
+    secret = "k" + "nown-" * 100
+    body = b"x" * before + secret.encode() * 100
+    answer = answering(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    async with opened() as egress, server(answer) as url:
+        found = await egress.post(url, b"{}", {}, secrets={secret})
+    assert not (found.text or "").strip("x*")
+
+
+async def test_no_half_of_a_secret_is_left_where_a_reason_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened() as egress:
+
+        async def odd(*_: object) -> None:
+            raise RuntimeError("x" * 277 + "known-secret")
+
+        monkeypatch.setattr(egress._transport, "handle_async_request", odd)
+        found = await egress.post("http://127.0.0.1:2", b"{}", {}, secrets={"known-secret"})
+    assert found.error == "RuntimeError: " + "x" * 277 + "*" * 8
+
+
 async def test_a_user_in_the_url_is_sent_as_basic_auth_and_a_header_takes_its_place() -> None:
     seen: list[bytes] = []
 

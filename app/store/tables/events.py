@@ -159,7 +159,8 @@ class Callback(Duty, table=True):
 
 class Subscription(SQLModel, table=True):
     """Where an instance's notifications go: what its configuration names (`configured`), or what was added
-    with `POST /notifications/subscriptions`. `sealed` holds the secrets that its calls carry."""
+    with `POST /notifications/subscriptions`. `sealed` holds the secrets that its calls carry. Where its URL
+    was named with a user, `shown_url` is that URL with the password covered."""
 
     __table_args__ = (
         Index("ix_subscription_account_id_id", "account_id", "id"),
@@ -176,6 +177,7 @@ class Subscription(SQLModel, table=True):
     configured: bool = True
     ordered: bool = False
     sealed: bytes | None = Field(None, sa_type=LargeBinary)
+    shown_url: str | None = Field(None, sa_type=Text)
     created_at: datetime = Field(sa_type=UtcDateTime)
 
 
