@@ -80,6 +80,13 @@ def measure(database_url: str, settings: dict[str, str], hold: Hold, lease: floa
         return datetime.fromisoformat(arrived[before]["received_at"]).timestamp() - killed
 
 
+def recovery(server: postgresql.Server, settings: dict[str, str], hold: Hold, lease: float) -> float:
+    """Seconds, of the first run in which the worker was killed before its change had arrived."""
+    while (took := measure(server.new_database(), settings, hold, lease)) < 0:
+        pass
+    return took
+
+
 def pause(worker: Process) -> None:
     """So that only the other one can take what is due."""
     worker.process.send_signal(signal.SIGSTOP)
@@ -91,7 +98,7 @@ def main() -> None:
         for title, settings, runs in (("short", SHORT, RUNS), ("default", DEFAULT, 1)):
             for what, hold in (("callback", hold_callback), ("poll", hold_account)):
                 lease = float(settings.get(f"GATEWAY_{what.upper()}_LEASE", "2"))
-                found = [measure(server.new_database(), settings, hold, lease) for _ in range(runs)]
+                found = [recovery(server, settings, hold, lease) for _ in range(runs)]
                 took = ", ".join(f"{seconds:.2f}" for seconds in found)
                 print(f"{title:8} {what:9} lease {lease:3g} s: {took} s (target {lease + 1:g} s)", flush=True)
 

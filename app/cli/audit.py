@@ -59,7 +59,7 @@ def show_audit(
     )
     if after is not None and not follow:
         raise BadRequest("--after: is known with --follow only")
-    settings = start.configured_to_read()
+    settings = start.configured_for_existing()
     with suppress(KeyboardInterrupt):
         start.run(_show(settings, wanted, limit, after, as_json=as_json, follow=follow))
 

@@ -30,7 +30,7 @@ def new_key() -> None:
 @keys.command("list")
 def list_keys() -> None:
     """Show the keys that this database knows, and how many rows each has sealed; never a key itself."""
-    for state in start.run(_list(start.configured_to_read())):
+    for state in start.run(_list(start.configured_for_existing())):
         print(_described(state))
 
 
@@ -38,7 +38,7 @@ def list_keys() -> None:
 def rotate_keys() -> None:
     """Seal everything with the first key of GATEWAY_ENCRYPTION_KEYS, while the gateway runs. It can be
     interrupted and run again."""
-    done = start.run(_rotate(start.configured()))
+    done = start.run(_rotate(start.configured_for_existing()))
     for line in _end(done):
         print(line)
     if done.needed:
@@ -54,7 +54,7 @@ def forget_key(
     each such instance has to authenticate it again."""
     if not sure:
         typer.confirm("What this key has sealed is lost then, even if the key is found. Go on?", abort=True)
-    start.run(_forget(start.configured(), key_id))
+    start.run(_forget(start.configured_for_existing(), key_id))
 
 
 async def _list(wanted: Settings) -> Sequence[KeyState]:

@@ -48,8 +48,8 @@ def configured() -> Settings:
     return wanted
 
 
-def configured_to_read() -> Settings:
-    """The settings of a command that only looks, and so makes neither a key nor a database. Raises
+def configured_for_existing() -> Settings:
+    """The settings of a command for a database that is there: it makes neither a key nor a database. Raises
     SettingsError where there is none."""
     wanted = settings.load()
     logs.configure(wanted.log_level, wanted.log_format)
