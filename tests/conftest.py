@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from hypothesis import settings as hypothesis_settings
 from postgresql import Server
 from serving import served
 
+from app import logs
 from app.sandbox.receiver import create_receiver
 from app.sandbox.server import create_sandbox
 from app.settings import Settings
@@ -113,3 +115,22 @@ async def gateway(tmp_path: Path, sandbox: httpx.Client, sandbox_url: str) -> As
     settings = gateways.settings_for(tmp_path, sandbox_url)
     async with gateways.running(settings, sandbox_url) as running:
         yield running
+
+
+@pytest.fixture
+def lines() -> Iterator[list[str]]:
+    """Everything that the process logs, in both forms, down to debug."""
+    written: list[str] = []
+
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            written.extend([logs.TextLines().format(record), logs.JsonLines().format(record)])
+
+    logs.quiet_libraries()
+    handler, root = Collect(), logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield written
+    root.removeHandler(handler)
+    root.setLevel(level)

@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import dataclasses
-import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -30,7 +29,7 @@ from starlette.routing import Route
 from test_importer import TOKEN, exported, take_over
 from unread import unread
 
-from app import logs, vendor_webhooks
+from app import vendor_webhooks
 from app.async_requests import RequestWorker
 from app.clock import Clock
 from app.delivery.dispatcher import DispatchWorker
@@ -56,25 +55,6 @@ CARRIED = {
     "my.private.url": "https://me@example.com:free-url@known@example.com/x",
 }
 URL_PASSWORD = "url-password-known"
-
-
-@pytest.fixture
-def lines() -> Iterator[list[str]]:
-    """Everything that the process logs, in both forms, down to debug."""
-    written: list[str] = []
-
-    class Collect(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            written.extend([logs.TextLines().format(record), logs.JsonLines().format(record)])
-
-    logs.quiet_libraries()
-    handler, root = Collect(), logging.getLogger()
-    level = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    yield written
-    root.removeHandler(handler)
-    root.setLevel(level)
 
 
 @pytest.fixture(scope="module")

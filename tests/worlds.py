@@ -8,9 +8,11 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import gateway as gateways
 import httpx
 from acme import consent
 from box_account import opened
@@ -21,6 +23,7 @@ from app import intake, tenants
 from app.events import Origin
 from app.hubs.documents import Change
 from app.main import BASE_PATH
+from app.settings import Settings
 from app.store import instances
 from app.store.tables import Via
 from app.vendor_webhooks import WebhookWorker
@@ -288,6 +291,13 @@ def _nobodys(value: str, word: str) -> str:
 
 
 # Making a world
+
+
+def settings(folder: Path, sandbox_url: str) -> Settings:
+    """Of a gateway that may be asked as often as it takes."""
+    return gateways.settings_for(
+        folder, sandbox_url, public_url="https://gateway.example.com", caller_rate=0, failed_authentications=0
+    )
 
 
 async def found(gateway: Gateway, word: str, *, victim: bool) -> World:

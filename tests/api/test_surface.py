@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 from gateway import Gateway
 
-from app import logs
 from app.errors import DatabaseUnavailable
 from app.main import BASE_PATH
-
-
-@pytest.fixture
-def lines() -> Iterator[list[str]]:
-    """Everything that the process logs, in both forms, down to debug."""
-    written: list[str] = []
-
-    class Collect(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            written.extend([logs.TextLines().format(record), logs.JsonLines().format(record)])
-
-    logs.quiet_libraries()
-    handler, root = Collect(), logging.getLogger()
-    level = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    yield written
-    root.removeHandler(handler)
-    root.setLevel(level)
 
 
 @pytest.mark.parametrize("base", [BASE_PATH, ""])

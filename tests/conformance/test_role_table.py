@@ -85,13 +85,7 @@ class House:
 async def house(
     tmp_path: Path, sandbox: httpx.Client, sandbox_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[House]:
-    settings = gateways.settings_for(
-        tmp_path,
-        sandbox_url,
-        public_url="https://gateway.example.com",
-        caller_rate=0,
-        failed_authentications=0,
-    )
+    settings = worlds.settings(tmp_path, sandbox_url)
     async with gateways.running(settings, sandbox_url) as gateway:
         with Store(f"{tmp_path}/gateway.db") as store:
             world = await worlds.furnished(gateway, await worlds.found(gateway, "bilby", victim=True))

@@ -117,13 +117,7 @@ async def stage(
     tmp_path: Path, sandbox: httpx.Client, sandbox_url: str, vendors: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Stage]:
     httpx.post(f"{vendors}/control/reset").raise_for_status()
-    settings = gateways.settings_for(
-        tmp_path,
-        sandbox_url,
-        public_url="https://gateway.example.com",
-        caller_rate=0,
-        failed_authentications=0,
-    )
+    settings = worlds.settings(tmp_path, sandbox_url)
     async with gateways.running(settings, sandbox_url) as gateway:
         with Store(f"{tmp_path}/gateway.db") as store:
             stranger = await worlds.found(gateway, "wallaby", victim=False)
