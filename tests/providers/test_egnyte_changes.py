@@ -190,6 +190,15 @@ HOUR = timedelta(hours=1)
         ("5", happened(90, HOUR * 2), True),
         ("89", happened(90, HOUR * 2), False),
     ],
+    ids=[
+        "came-after-the-last-look",
+        "nothing-was-there",
+        "not-to-see",
+        "away-for-long",
+        "nothing-missing-while-away",
+        "from-before-cursors-knew-when",
+        "from-before-and-nothing-missing",
+    ],  # given, because each process that collects this has its own time
 )
 @pytest.mark.parametrize("form", ["oldest", "404"])
 async def test_a_gap_is_what_may_be_lost_and_not_what_was_never_there(
