@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -27,7 +28,8 @@ def covered(text: str, secrets: Iterable[str]) -> str:
     """The text with stars where a secret stands, in any spelling, or in the form of Basic auth."""
     forms = {form for secret in secrets if len(secret) >= _SHORTEST for form in (secret, _base64(secret))}
     for form in sorted(forms, key=len, reverse=True):
-        text = re.sub(_pattern(form), MASK, text)
+        if _least(form) <= len(text):
+            text = _pattern(form).sub(MASK, text)
     return text
 
 
@@ -59,8 +61,15 @@ def _base64(secret: str) -> str:
     return base64.b64encode(secret.encode(errors="replace")).decode().rstrip("=")
 
 
-def _pattern(secret: str) -> str:
-    return "".join(_spelled(letters) for letters in re.findall(r"\\+|.", secret, re.DOTALL))
+def _least(secret: str) -> int:
+    """Characters of its shortest spelling: a run of backslashes may have become one. Most answers are shorter
+    than any secret, and each delivery has one."""
+    return len(secret) - secret.count("\\")
+
+
+@lru_cache(512)
+def _pattern(secret: str) -> re.Pattern[str]:
+    return re.compile("".join(_spelled(letters) for letters in re.findall(r"\\+|.", secret, re.DOTALL)))
 
 
 def _spelled(letters: str) -> str:

@@ -36,7 +36,8 @@ class Server:
 
     async def create(self) -> None:
         """Makes the empty database."""
-        await self._execute(f"CREATE DATABASE {NAME}")
+        async with self._connected() as connection:
+            await connection.execute(f"CREATE DATABASE {NAME}")
 
     async def restart(self, seconds: float) -> None:
         """Ends it in immediate mode, as a crash would, and starts it after so many seconds."""
@@ -49,19 +50,18 @@ class Server:
 
     async def cut(self, share: float) -> int:
         """Ends this share of the connections to the database, the oldest first, and answers how many."""
-        connection = await asyncpg.connect(self.url("postgres"))
-        try:
+        async with self._connected() as connection:
             found = [row["pid"] for row in await connection.fetch(_OTHERS, NAME)]
             chosen = found[: max(1, round(len(found) * share))]
             await connection.execute("SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) AS pid", chosen)
-        finally:
-            await connection.close()
         return len(chosen)
 
-    async def _execute(self, statement: str) -> None:
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[Any]:
+        """Beside the database of the gateway, so that it is not cut with the others."""
         connection = await asyncpg.connect(self.url("postgres"))
         try:
-            await connection.execute(statement)
+            yield connection
         finally:
             await connection.close()
 
