@@ -6,8 +6,8 @@ import asyncio
 import logging
 import socket
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -115,8 +115,8 @@ class Database:
         a table is changed there by copying it, which foreign keys would not survive: they are looked at once,
         at the end. On PostgreSQL the steps have transactions of their own, and no limit of time but for
         waiting for a table that somebody uses."""
-        with outages.named(), self._unlimited() as engine:
-            async with engine.connect() as connection:
+        with outages.named():
+            async with self._unlimited().connect() as connection:
                 if not self.embedded:
                     await _take_turn(connection)
                 yield connection
@@ -125,13 +125,11 @@ class Database:
                 await connection.commit()
         await self.engine.dispose()  # other connections know neither the new tables nor this one's mode
 
-    @contextmanager
-    def _unlimited(self) -> Iterator[AsyncEngine]:
+    def _unlimited(self) -> AsyncEngine:
         """Connections for `restructure`; on PostgreSQL each is closed after its use, with its lock."""
         if self.embedded:
-            yield self.engine.execution_options(**{_RESTRUCTURING: True})
-            return
-        yield create_async_engine(
+            return self.engine.execution_options(**{_RESTRUCTURING: True})
+        return create_async_engine(
             self._url, poolclass=NullPool, connect_args=_connect_args(False, self._timeout, None)
         )
 

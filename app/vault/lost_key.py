@@ -12,9 +12,8 @@ from app import audit
 from app.audit import Action
 from app.errors import BadRequest
 from app.store import encryption_keys, instances, pollers
-from app.store.encryption_keys import SEALED_TABLES, SealedRow, SealedTable
+from app.store.encryption_keys import CREDENTIALS, LINKS, SEALED_TABLES, SealedRow, SealedTable
 from app.store.engine import Database
-from app.store.tables import Credential, FileLink, table
 from app.vault import key_rotation
 from app.vault.credentials import Secrets, packed
 from app.vault.sealing import Sealer, key_id
@@ -69,9 +68,9 @@ async def _let_go(
     old: bytes,
     now: datetime,
 ) -> None:
-    if sealed.rows is table(FileLink):
+    if sealed is LINKS:
         await encryption_keys.remove(connection, sealed, row.id, old=old)
-    elif sealed.rows is table(Credential):
+    elif sealed is CREDENTIALS:
         await instances.hold(connection, row.id)
         nothing = sealer.seal(_NOTHING, sealed.row_name(row.id))
         if await encryption_keys.replace(connection, sealed, row.id, old=old, new=nothing):
