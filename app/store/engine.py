@@ -7,7 +7,7 @@ import logging
 import socket
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -199,6 +199,7 @@ def _listen(engine: AsyncEngine, embedded: bool) -> None:
     if embedded:
         event.listen(engine.sync_engine, "connect", _set_pragmas)
         event.listen(engine.sync_engine, "begin", _begin)
+        event.listen(engine.sync_engine, "invalidate", _let_go)
         return
     event.listen(engine.sync_engine, "connect", _notice_silence)
     event.listen(engine.sync_engine, "checkout", _look_whether_open)
@@ -230,6 +231,13 @@ def _set_pragmas(connection: Any, _record: object) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         _when_free(cursor.execute, f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _let_go(connection: Any, _record: object, _error: object) -> None:
+    """Ends the transaction of a connection that is thrown away because its task was cancelled. SQLite keeps
+    the lock of a closed one for as long as somebody refers to its last statement, as a traceback does."""
+    with suppress(asyncio.CancelledError):  # of a task that is cancelled again; the rollback is under way
+        connection.rollback()
 
 
 def _begin(connection: Connection) -> None:
