@@ -25,14 +25,21 @@ class Request:
 
 
 class RequestLog:
-    """The last requests, numbered from 1."""
+    """The last requests, numbered from 1, and those that wait for their answer."""
 
     def __init__(self) -> None:
         self.count = 0
         self._kept: deque[Request] = deque(maxlen=_KEPT)
+        self._open: dict[int, Scope] = {}
+
+    def came(self, scope: Scope) -> None:
+        """Notes a request that has come in."""
+        self._open[id(scope)] = scope
 
     def add(self, scope: Scope, status: int | None, began: float) -> None:
-        """Notes a request that is over."""
+        """Notes a request that is over, unless it was forgotten meanwhile."""
+        if self._open.pop(id(scope), None) is None:
+            return
         self.count += 1
         took = time.perf_counter() - began
         query = scope["query_string"].decode("latin-1")
@@ -45,9 +52,14 @@ class RequestLog:
         """Requests with a higher number, oldest first."""
         return [asdict(request) for request in self._kept if request.n > n][:limit]
 
+    def open(self) -> list[dict[str, str]]:
+        """Requests that are not over, oldest first: a held one gets its number when it ends."""
+        return [{"method": scope["method"], "path": scope["path"]} for scope in self._open.values()]
+
     def clear(self) -> None:
-        """Forgets the requests; their numbers go on."""
+        """Forgets the requests, also those that are not over; their numbers go on."""
         self._kept.clear()
+        self._open.clear()
 
 
 class LogRequests:
@@ -64,6 +76,7 @@ class LogRequests:
             return
         began = time.perf_counter()
         status: int | None = None
+        self._log.came(scope)
 
         async def watch(message: Message) -> None:
             nonlocal status

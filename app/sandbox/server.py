@@ -64,8 +64,9 @@ def _control(fakes: dict[str, Fake], log: RequestLog) -> FastAPI:
     async def requests(
         since: int = 0, limit: Annotated[int, Query(ge=1, le=20_000)] = 1000
     ) -> dict[str, Any]:
-        """Requests that the fakes have seen after number `since`, oldest first."""
-        return {"latest": log.count, "requests": log.since(since, limit)}
+        """Requests that the fakes have answered after number `since`, and those that they hold, oldest
+        first."""
+        return {"latest": log.count, "requests": log.since(since, limit), "open": log.open()}
 
     return control
 

@@ -45,7 +45,7 @@ TYPES = frozenset(
 )
 WILDCARDS = frozenset(f"{kind.partition(':')[0]}:*" for kind in TYPES)
 
-_TIMEOUT = 5  # seconds
+_TIMEOUT = 60  # seconds; a receiver that is merely slow is called once
 _SUFFIXED = {
     "create": "add",
     "version": "add",
