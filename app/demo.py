@@ -23,7 +23,7 @@ import httpx
 
 FILE = "/Shared/Documents/hello.txt"
 SIGNATURE_KEY = "demo-signature-key"
-PATIENCE = 45  # seconds for any one step
+PATIENCE = 120  # seconds for any one step
 
 
 class DemoFailed(Exception):
