@@ -24,7 +24,13 @@ from app.settings import Settings
 
 RUNS = 3  # with short leases; a default one takes minutes
 
-SHORT = {"GATEWAY_VENDOR_TIMEOUT": "1.4", "GATEWAY_POLL_TIMEOUT": "1.5", "GATEWAY_POLL_LEASE": "2"}
+SHORT = {
+    "GATEWAY_VENDOR_TIMEOUT": "1.4",
+    "GATEWAY_POLL_TIMEOUT": "1.5",
+    "GATEWAY_POLL_LEASE": "2",
+    "GATEWAY_CALLBACK_TIMEOUT": "1",
+    "GATEWAY_CALLBACK_LEASE": "2",
+}
 _NAMES = (
     "vendor_timeout",
     "vendor_budget",
@@ -97,7 +103,7 @@ def main() -> None:
     with postgresql.running() as server:
         for title, settings, runs in (("short", SHORT, RUNS), ("default", DEFAULT, 1)):
             for what, hold in (("callback", hold_callback), ("poll", hold_account)):
-                lease = float(settings.get(f"GATEWAY_{what.upper()}_LEASE", "2"))
+                lease = float(settings[f"GATEWAY_{what.upper()}_LEASE"])
                 found = [recovery(server, settings, hold, lease) for _ in range(runs)]
                 took = ", ".join(f"{seconds:.2f}" for seconds in found)
                 print(f"{title:8} {what:9} lease {lease:3g} s: {took} s (target {lease + 1:g} s)", flush=True)

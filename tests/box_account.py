@@ -45,6 +45,11 @@ class Box:
         state: Json = self.steering.get("/control/box/state").json()
         return state
 
+    def held(self, path: str) -> int:
+        """How many requests of this path, or below it, wait for their answer."""
+        rows = self.steering.get("/control/requests").json()["open"]
+        return len([row for row in rows if row["path"].startswith(f"/box{path}")])
+
     def as_user(self, username: str) -> dict[str, str]:
         """The header of a token of somebody else."""
         return {"Authorization": f"Bearer {self.token(username)['access_token']}"}

@@ -9,6 +9,7 @@ from datetime import timedelta
 from ipaddress import ip_network
 
 import gateway
+from processes import PATIENCE
 
 from app.delivery.egress import Egress
 from app.http_client import LookUp
@@ -20,7 +21,7 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 async def opened(
     *,
     allowed: tuple[str, ...] = ("127.0.0.0/8",),
-    seconds: float = 5,
+    seconds: float = PATIENCE,
     look_up: LookUp = gateway.look_up,
 ) -> AsyncIterator[Egress]:
     egress = Egress(

@@ -13,9 +13,11 @@ import pytest
 from acme import Acme
 from box_account import Box, opened
 from gateway import Gateway
+from httpx._config import DEFAULT_TIMEOUT_CONFIG
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from postgresql import Server
+from processes import PATIENCE
 from serving import served
 
 from app import logs
@@ -28,6 +30,9 @@ from app.store.engine import Database
 # A machine that is busy with something else is no failure of a property.
 hypothesis_settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("unhurried")
+
+# Nor of a request: what asks with httpx and names no time-out would give up after five seconds.
+vars(DEFAULT_TIMEOUT_CONFIG).update(vars(httpx.Timeout(PATIENCE)))
 
 SIGNATURE_KEY = "top-secret"
 ENCRYPTION_KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 from acme import REDIRECT_URI
 from fastapi import FastAPI
+from processes import PATIENCE
 from sqlalchemy.ext.asyncio import AsyncConnection
 from twins import twin_of
 
@@ -38,15 +39,19 @@ def look_up(host: str, port: None, family: int, kind: int, protocol: int, flags:
 
 
 def settings_for(folder: Path, sandbox_url: str, **overrides: Any) -> Settings:
-    """Settings of a gateway that is quick to try and to give up."""
+    """Settings of a gateway that is quick to try again, and that gives nobody up who is merely slow."""
     values: dict[str, Any] = {
         "database_url": f"sqlite:///{folder}/gateway.db",
         "provider_base_urls": {"egnyte": sandbox_url + "/egnyte/{subdomain}", "box": sandbox_url + "/box"},
         "callback_allowed_networks": ["127.0.0.0/8"],
         "poll_interval_floor": timedelta(milliseconds=50),
         "worker_idle": timedelta(milliseconds=50),
-        "vendor_timeout": timedelta(seconds=2),
-        "vendor_budget": timedelta(seconds=3),
+        "vendor_timeout": timedelta(seconds=30),
+        "vendor_budget": timedelta(seconds=31),
+        "callback_timeout": timedelta(seconds=PATIENCE),
+        "callback_turn": timedelta(seconds=PATIENCE),
+        "callback_lease": timedelta(seconds=3 * PATIENCE),
+        "drain_timeout": timedelta(seconds=PATIENCE + 1),
     }
     return load(_env_file=None, **(values | overrides))
 

@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 import pytest
 import yaml
+from processes import PATIENCE
 from pydantic import SecretStr
 from serving import served
 from starlette.applications import Starlette
@@ -86,12 +87,15 @@ def test_what_is_copied_into_the_image_starts_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("path", "code"), [("/health", 0), ("/other", 1)], ids=["healthy", "not healthy"])
 def test_the_image_asks_for_its_health_at_the_port_that_is_set(path: str, code: int) -> None:
     (words,) = re.findall(r"^HEALTHCHECK .* CMD (\[.*)", DOCKERFILE, re.MULTILINE)
+    ask, patient = json.loads(words)[1:], f"timeout={PATIENCE}"
+    assert ask[1].count("timeout=2") == 1
     app = Starlette(routes=[Route(path, lambda _: PlainTextResponse("ok"))])
     with served(app) as url:
         environment = os.environ | {"GATEWAY_PORT": url.rpartition(":")[2], "no_proxy": "*"}
-        command = [sys.executable, *json.loads(words)[1:]]
+        command = [sys.executable, ask[0], ask[1].replace("timeout=2", patient)]
         done = subprocess.run(command, env=environment, capture_output=True, check=False)
     assert done.returncode == code, done.stderr
+    assert (b"404" in done.stderr) is bool(code)
 
 
 def test_every_process_of_the_compose_file_is_a_command_of_the_gateway() -> None:

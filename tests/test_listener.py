@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -15,8 +15,9 @@ from processes import PATIENCE
 from sqlalchemy import event, select, update
 
 from app import event_settings, listener
+from app.hubs.documents import ChangePage
 from app.listener import ListenWorker
-from app.poller import PollWorker
+from app.poller import Account, PollWorker
 from app.settings import load
 from app.store import pollers
 from app.store.tables import Event, Poller, table
@@ -57,10 +58,14 @@ class Bench:
         found = self.box.steering.get("/control/requests").json()["requests"]
         return len([item for item in found if item["path"] == path and item["method"] == method])
 
-    async def until_asked(self, count: int) -> None:
-        """Returns when the vendor was asked that many times where to wait, and the wait after it began."""
+    def waits(self) -> int:
+        """How many requests the vendor holds until it has news."""
+        return self.box.held("/subscribe")
+
+    async def until_asked(self, count: int, *, waits: int = 1) -> None:
+        """Returns when the vendor was asked that many times where to wait, and the waits after it began."""
         await self.until(lambda: self.asked("/box/2.0/events", "OPTIONS") >= count)
-        await asyncio.sleep(0.1)
+        await self.until(lambda: self.waits() >= waits)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(PATIENCE):
@@ -76,6 +81,11 @@ class Bench:
 
     def upload(self, name: str = "a.txt") -> None:
         self.box.change("upload", f"/{name}", content="x")
+
+    async def upload_while_it_waits(self, name: str) -> None:
+        """What is uploaded earlier may be found without a wait."""
+        await self.until(lambda: self.waits() == 1)
+        await asyncio.to_thread(self.upload, name)
 
     async def rows(self, model: Any) -> list[Any]:
         async with self.runtime.database.read() as connection:
@@ -104,8 +114,27 @@ class Bench:
         return (await self.poller()).fence is not None
 
 
+class Pages:
+    """Stands before the reading of a worker: tells that it has begun, and holds it until it may go on."""
+
+    def __init__(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._page = bench.worker._reader.page
+        self._begun, self.may_go_on = asyncio.Event(), asyncio.Event()
+        monkeypatch.setattr(bench.worker._reader, "page", self)
+
+    async def __call__(self, account: Account) -> ChangePage:
+        self._begun.set()
+        await self.may_go_on.wait()
+        return await self._page(account)
+
+    async def begun(self) -> None:
+        async with asyncio.timeout(PATIENCE):
+            await self._begun.wait()
+
+
 @pytest.fixture
 async def bench(gateway: Gateway, box: Box) -> AsyncIterator[Bench]:
+    box.configure(long_poll_seconds=900)  # no wait ends by itself, however slow this machine is
     bench = Bench(gateway, box, await gateway.connect("box", **EVENTS))
     yield bench
     for task in bench.tasks:
@@ -113,14 +142,35 @@ async def bench(gateway: Gateway, box: Box) -> AsyncIterator[Bench]:
     await asyncio.gather(*bench.tasks, return_exceptions=True)
 
 
-async def test_a_change_is_stored_in_about_a_second(bench: Bench) -> None:
+@pytest.fixture
+def pages(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Pages:
+    return Pages(bench, monkeypatch)
+
+
+@pytest.fixture
+def rests(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, float]]:
+    """How long each rest before a wait is to be, and when it began; it is a hundredth of that. Every wait
+    that brings nothing counts as one that ended soon."""
+    noted: list[tuple[float, float]] = []
+    usual = listener._Watch.rest
+
+    def rest(watch: listener._Watch) -> float:
+        seconds: float = usual.__get__(watch)
+        noted.append((seconds, asyncio.get_running_loop().time()))
+        return seconds / 100
+
+    monkeypatch.setattr(listener._Watch, "rest", property(rest))
+    monkeypatch.setattr(listener, "_SOON", 3600.0)
+    return noted
+
+
+async def test_a_change_is_stored_when_the_vendor_says_so_and_not_after_an_interval(bench: Bench) -> None:
     await bench.hold()
-    began = time.monotonic()
-    await asyncio.to_thread(bench.upload)
-    await bench.until_names("a.txt")
-    assert time.monotonic() - began < 1
-    await asyncio.to_thread(bench.upload, "b.txt")
-    await bench.until_names("a.txt", "b.txt")
+    for number, name in enumerate(names := ["a.txt", "b.txt"], start=1):
+        await bench.upload_while_it_waits(name)
+        await bench.until_names(*names[:number])
+        assert bench.asked() == number
+    assert (await bench.poller()).interval_seconds > 4 * PATIENCE
 
 
 async def test_an_account_that_is_held_is_shown_so_and_is_never_due(bench: Bench) -> None:
@@ -177,7 +227,7 @@ async def test_a_wait_that_ends_without_a_change_goes_on_elsewhere(bench: Bench,
 async def test_after_news_the_same_channel_is_used_as_long_as_it_may_be(bench: Bench) -> None:
     await bench.hold()
     for number in range(3):
-        await asyncio.to_thread(bench.upload, f"{number}.txt")
+        await bench.upload_while_it_waits(f"{number}.txt")
         await bench.until_names(*(f"{known}.txt" for known in range(number + 1)))
     assert bench.asked("/box/2.0/events", "OPTIONS") == 1
 
@@ -197,29 +247,36 @@ async def test_a_broken_wait_is_begun_again(bench: Bench, fault: str) -> None:
     bench.box.fault(fault, path="/subscribe")
     await asyncio.to_thread(bench.upload)
     await bench.start()
+    await bench.until(lambda: not bench.box.steering.get("/control/box/faults").json()["waiting"])
     await asyncio.to_thread(bench.upload, "b.txt")
     await bench.until_names("a.txt", "b.txt")
     assert (await bench.poller()).failures == 0
 
 
-async def test_a_vendor_that_cries_wolf_is_asked_less_and_less(bench: Bench) -> None:
+async def test_a_vendor_that_cries_wolf_is_asked_less_and_less(
+    bench: Bench, rests: list[tuple[float, float]]
+) -> None:
     bench.box.fault("new_change", path="/subscribe", times=None)
     await bench.start()
-    await asyncio.sleep(2.5)
-    assert 2 <= bench.asked() <= 5
+    await bench.until(lambda: len(rests) > 8)
+    assert [seconds for seconds, _ in rests[:9]] == [0, 0, 2, 4, 8, 16, 32, 60, 60]
+    for (seconds, began), (_, ended) in pairwise(rests):
+        assert ended - began >= seconds / 100
     bench.box.steering.delete("/control/box/faults").raise_for_status()
     await asyncio.to_thread(bench.upload)
     await bench.until_names("a.txt")
 
 
-async def test_an_account_with_much_news_is_read_as_fast_as_they_come(bench: Bench) -> None:
+async def test_an_account_with_much_news_is_read_as_fast_as_they_come(
+    bench: Bench, rests: list[tuple[float, float]]
+) -> None:
     await bench.hold()
     names = [f"{number}.txt" for number in range(7)]
-    began = time.monotonic()
     for number, name in enumerate(names, start=1):
-        await asyncio.to_thread(bench.upload, name)
+        await bench.upload_while_it_waits(name)
         await bench.until_names(*names[:number])
-    assert time.monotonic() - began < 7
+    assert len(rests) >= len(names)
+    assert {seconds for seconds, _ in rests} == {0}
 
 
 @pytest.mark.parametrize("fault", ["403", "404"])
@@ -249,10 +306,11 @@ async def test_the_token_of_an_account_goes_to_the_vendors_own_hosts_only(bench:
 
 async def test_a_failing_vendor_rests_as_it_does_when_it_is_polled(bench: Bench) -> None:
     bench.box.fault("500", path="/2.0/events", times=None)
+    began = datetime.now(UTC)
     assert await (await bench.start()) is False
     row = await bench.poller()
     assert (row.fence, row.failures) == (None, 1)
-    assert row.due_at > datetime.now(UTC) + timedelta(seconds=25)
+    assert row.due_at > began + timedelta(seconds=25)
 
 
 async def test_a_dead_grant_ends_the_wait_and_says_so(bench: Bench) -> None:
@@ -265,11 +323,13 @@ async def test_a_dead_grant_ends_the_wait_and_says_so(bench: Bench) -> None:
 
 
 async def test_an_account_without_news_is_read_once_in_an_interval(bench: Bench) -> None:
+    clock = asyncio.get_running_loop().time
     await bench.set(interval_seconds=0.3)
+    began = clock()
     await bench.hold()
-    before = bench.asked("/box/2.0/events")
-    await asyncio.sleep(1)
-    assert 2 <= bench.asked("/box/2.0/events") - before <= 4
+    await bench.until(lambda: bench.asked("/box/2.0/events") >= 5)
+    intervals = bench.asked("/box/2.0/events") - 2  # the end of the stream, and one reading before them all
+    assert clock() - began >= 0.3 * intervals
 
 
 async def test_a_hint_wakes_who_waits(bench: Bench) -> None:
@@ -281,11 +341,14 @@ async def test_a_hint_wakes_who_waits(bench: Bench) -> None:
     assert await bench.is_held()
 
 
-async def test_a_hint_that_comes_while_the_account_is_read_has_it_read_once_more(bench: Bench) -> None:
-    bench.box.fault("slow", path="/2.0/events", seconds=0.5)
+async def test_a_hint_that_comes_while_the_account_is_read_has_it_read_once_more(
+    bench: Bench, pages: Pages
+) -> None:
     await bench.start()
-    await asyncio.sleep(0.2)
+    await pages.begun()
     await bench.hint()
+    assert bench.asked("/box/2.0/events") == 1
+    pages.may_go_on.set()
     await bench.until(lambda: bench.asked("/box/2.0/events") >= 3)
 
 
@@ -316,7 +379,7 @@ async def test_leases_are_prolonged_together_in_one_statement(
     await bench.gateway.connect("box", **EVENTS)
     for claimed in await bench.worker.claim(10):
         bench.tasks.append(asyncio.create_task(bench.worker.run(claimed)))
-    await bench.until_asked(2)
+    await bench.until_asked(2, waits=2)
     before = [row.leased_until for row in await bench.rows(Poller)]
     statements: list[str] = []
 
@@ -376,39 +439,44 @@ async def test_another_worker_takes_over_when_a_lease_has_passed(bench: Bench) -
     assert not task.done()
 
 
-async def test_a_draining_worker_gives_back_at_once_what_waits(bench: Bench) -> None:
+async def test_a_draining_worker_gives_back_at_once_what_waits(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "_PARTS", 0.01)  # the next prolonging is hours away
     task = await bench.hold()
     keeping = asyncio.create_task(bench.worker.keep())
-    began = time.monotonic()
     bench.draining.set()
-    await asyncio.gather(keeping, task)
-    assert time.monotonic() - began < 1
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.gather(keeping, task)
     assert len(await ListenWorker(bench.runtime, asyncio.Event()).claim(10)) == 1
 
 
-async def test_a_draining_worker_gives_back_what_is_read_behind_the_page(bench: Bench) -> None:
-    bench.box.fault("slow", path="/2.0/events", seconds=0.3)
+async def test_a_draining_worker_gives_back_what_is_read_behind_the_page(bench: Bench, pages: Pages) -> None:
     task = await bench.start()
-    await asyncio.sleep(0.1)
+    await pages.begun()
     bench.draining.set()
     await bench.worker.keep()
+    assert await bench.is_held()
+    pages.may_go_on.set()
     assert await task is False
     assert (await bench.poller()).polled_at is not None
     assert len(await ListenWorker(bench.runtime, asyncio.Event()).claim(10)) == 1
 
 
-async def test_a_draining_worker_reads_none_of_those_whose_turn_has_not_come(bench: Bench) -> None:
-    bench.box.fault("slow", path="/2.0/events", seconds=0.3, times=None)
+async def test_a_draining_worker_reads_none_of_those_whose_turn_has_not_come(
+    bench: Bench, pages: Pages
+) -> None:
     bench.worker._reading = asyncio.Semaphore(1)
     await bench.gateway.connect("box", **EVENTS)
     await bench.gateway.connect("box", **EVENTS)
     claimed = await bench.worker.claim(10)
     assert len(claimed) == 3
     bench.tasks += [asyncio.create_task(bench.worker.run(poller)) for poller in claimed]
-    await asyncio.sleep(0.1)
+    await pages.begun()
     bench.draining.set()
     await bench.worker.keep()
     assert [row.fence is None for row in await bench.rows(Poller)].count(True) == 2
+    pages.may_go_on.set()
     assert await asyncio.gather(*bench.tasks) == [False] * 3
     assert [row.polled_at is None for row in await bench.rows(Poller)].count(True) == 2
     assert len(await ListenWorker(bench.runtime, asyncio.Event()).claim(10)) == 3

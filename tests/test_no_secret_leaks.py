@@ -127,8 +127,6 @@ async def life(
         encryption_keys=ENCRYPTION_KEY,
         failed_authentications=0,
         public_url="http://gateway",
-        vendor_timeout=timedelta(seconds=20),
-        vendor_budget=timedelta(seconds=30),
     )
     async with gateways.running(settings, sandbox_url) as gateway:
         client = gateway.runtime.vendors

@@ -7,9 +7,11 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 from acme import Acme
 from gateway import Gateway, cut_after
+from processes import PATIENCE, until
 from sqlalchemy import select, update
 
 from app.errors import DatabaseUnavailable
@@ -87,7 +89,8 @@ async def test_a_quiet_account_is_due_again_after_its_interval(bench: Bench) -> 
     before = datetime.now(UTC)
     assert await bench.poll() == [False]
     row = await bench.poller()
-    assert timedelta(minutes=15) <= row.due_at - before < timedelta(minutes=16)
+    assert row.due_at - before >= timedelta(minutes=15)
+    assert row.due_at - datetime.now(UTC) <= timedelta(minutes=15)
     assert (row.fence, row.leased_until, row.failures) == (None, None, 0)
     assert row.polled_at >= before
 
@@ -131,10 +134,12 @@ async def test_a_failing_vendor_is_asked_less_and_less(bench: Bench, acme: Acme)
     for _ in range(4):
         before = datetime.now(UTC)
         await bench.poll()
-        rests.append((await bench.poller()).due_at - before)
+        due_at = (await bench.poller()).due_at
+        rests.append((due_at - before, due_at - datetime.now(UTC)))
     assert (await bench.poller()).failures == 4
-    assert timedelta(seconds=30) <= rests[0] <= timedelta(seconds=60 + 5)
-    assert timedelta(minutes=4) <= rests[3] <= timedelta(minutes=8, seconds=5)
+    for (longest, shortest), minutes in ((rests[0], 0.5), (rests[3], 4)):
+        assert longest >= timedelta(minutes=minutes)
+        assert shortest <= timedelta(minutes=2 * minutes)
 
 
 async def test_a_throttling_vendor_is_left_alone_for_as_long_as_it_asks(bench: Bench, acme: Acme) -> None:
@@ -145,6 +150,7 @@ async def test_a_throttling_vendor_is_left_alone_for_as_long_as_it_asks(bench: B
 
 
 async def test_a_vendor_that_takes_too_long_is_a_failure(bench: Bench, acme: Acme) -> None:
+    bench.gateway.runtime.vendors.timeout = httpx.Timeout(PATIENCE, read=0.2)
     acme.fault("slow", path="/pubapi/v2/events", seconds=60)
     await bench.poll()
     assert "no answer" in (await bench.shown())["error"]
@@ -241,7 +247,7 @@ async def test_a_cancelled_poll_gives_its_lease_back(bench: Bench, acme: Acme) -
     acme.fault("slow", path="/pubapi/v2/events", seconds=60)
     (claimed,) = await bench.worker.claim(10)
     step = asyncio.create_task(bench.worker.run(claimed))
-    await asyncio.sleep(0.1)
+    await until(lambda: acme.steering.get("/control/requests").json()["open"], "a request that waits")
     step.cancel()
     await asyncio.gather(step, return_exceptions=True)
     row = await bench.poller()

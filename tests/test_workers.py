@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import pytest
-from processes import PATIENCE
+from processes import PATIENCE, until
 
 from app import workers
 from app.errors import DatabaseUnavailable
@@ -17,7 +17,9 @@ from app.workers import Loop
 class Bench:
     """A loop over numbers that are put into `due`."""
 
-    def __init__(self, run: Callable[[int], Awaitable[bool]], *, places: int = 2, idle: float = 60) -> None:
+    def __init__(
+        self, run: Callable[[int], Awaitable[bool]], *, places: int = 2, idle: float = 10 * PATIENCE
+    ) -> None:
         self.due: list[int] = []
         self.asked: list[int] = []
         self.wakeup, self.draining = asyncio.Event(), asyncio.Event()
@@ -37,12 +39,6 @@ class Bench:
         return taken
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not condition():
-            await asyncio.sleep(0.001)
-
-
 async def test_work_is_done_as_places_become_free() -> None:
     done: list[int] = []
     at_once, most = 0, 0
@@ -59,7 +55,7 @@ async def test_work_is_done_as_places_become_free() -> None:
     bench = Bench(run, places=3)
     bench.due = list(range(20))
     task = asyncio.create_task(bench.loop.forever())
-    await until(lambda: len(done) == 20)
+    await until(lambda: len(done) == 20, "all rows")
     bench.draining.set()
     await task
     assert sorted(done) == list(range(20))
@@ -76,10 +72,10 @@ async def test_an_idle_loop_wakes_when_it_is_told() -> None:
 
     bench = Bench(run)
     task = asyncio.create_task(bench.loop.forever())
-    await until(lambda: bool(bench.asked))
+    await until(lambda: bool(bench.asked), "a claim")
     bench.due = [1]
     bench.wakeup.set()
-    await until(lambda: done == [1])
+    await until(lambda: done == [1], "the row")
     bench.draining.set()
     await task
 
@@ -90,7 +86,7 @@ async def test_an_idle_loop_looks_for_work_by_itself() -> None:
 
     bench = Bench(run, idle=0.001)
     task = asyncio.create_task(bench.loop.forever())
-    await until(lambda: len(bench.asked) > 3)
+    await until(lambda: len(bench.asked) > 3, "more claims")
     bench.draining.set()
     await task
 
@@ -109,7 +105,7 @@ async def test_a_row_that_is_due_again_is_claimed_at_once() -> None:
     bench = Bench(run)
     bench.due = [1]
     task = asyncio.create_task(bench.loop.forever())
-    await until(lambda: len(runs) == 5)
+    await until(lambda: len(runs) == 5, "five runs")
     bench.draining.set()
     await task
 
@@ -135,7 +131,7 @@ async def test_errors_do_not_stop_the_loop(monkeypatch: pytest.MonkeyPatch) -> N
     bench.loop.claim = failing
     bench.due = [1, 2]
     task = asyncio.create_task(bench.loop.forever())
-    await until(lambda: done == [2])
+    await until(lambda: done == [2], "the other row")
     bench.draining.set()
     await task
 
@@ -184,7 +180,7 @@ async def test_an_outage_is_one_line_when_it_begins_and_one_when_it_is_over(
     bench.loop.claim = claim
     bench.due = [1]
     task = asyncio.create_task(bench.loop.forever())
-    await until(lambda: done == [1])
+    await until(lambda: done == [1], "the row")
     bench.draining.set()
     await task
     lines = [record.getMessage() for record in caplog.records]

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from acme import Acme
 from gateway import Gateway
+from processes import PATIENCE
 from sqlalchemy import select, update
 
 from app.async_requests import RequestWorker
@@ -302,7 +303,7 @@ async def test_a_vendor_may_take_longer_than_while_a_client_waits(
     gateway: Gateway, ask: Ask, acme: Acme, folder: str
 ) -> None:
     await ask("POST", f"/folders/copy?path={folder}", path="/Shared/copy")
-    gateway.runtime.vendors.timeout = httpx.Timeout(0.2)
+    gateway.runtime.vendors.timeout = httpx.Timeout(PATIENCE, read=0.2)
     acme.fault("slow", path="/pubapi/v1/fs", seconds=0.5, times=100)
     await work(gateway)
     (body,) = await told(gateway)

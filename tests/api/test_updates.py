@@ -15,10 +15,11 @@ import pytest
 from acme import Acme, consent
 from conftest import ENCRYPTION_KEY
 from gateway import Gateway
-from processes import PATIENCE
+from processes import until
 from sqlalchemy import select
 from twins import twin_of
 
+from app import updates
 from app.configuration import is_secret
 from app.delivery.dispatcher import DispatchWorker
 from app.poller import PollWorker
@@ -34,6 +35,7 @@ from app.store.tables import (
     Subscription,
     table,
 )
+from app.upstream import oauth
 
 URL = "event.notification.callback.url"
 ENABLED = "event.notification.enabled"
@@ -213,15 +215,33 @@ async def test_changes_at_the_same_time_all_count(gateway: Gateway) -> None:
 
 
 async def test_a_refresh_in_flight_and_a_changed_secret_both_count(
-    gateway: Gateway, sandbox: httpx.Client
+    gateway: Gateway, sandbox: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The change comes while the vendor is asked, and has to be made again behind it."""
+    refresh, write = oauth.refresh, updates._write
+    in_flight, overtaken = asyncio.Event(), asyncio.Event()
+
+    async def slowly(*given: Any) -> Any:
+        in_flight.set()
+        await overtaken.wait()
+        return await refresh(*given)
+
+    async def write_behind_it(*given: Any) -> None:
+        try:
+            await write(*given)
+        except updates._Overtaken:
+            overtaken.set()
+            raise
+
+    monkeypatch.setattr(oauth, "refresh", slowly)
+    monkeypatch.setattr(updates, "_write", write_behind_it)
     made = await gateway.connect("box")
     sandbox.post("/control/box/tokens/expire", json={"kind": "access"}).raise_for_status()
-    sandbox.post("/control/box/faults", json={"kind": "slow", "path": "/oauth2/token", "seconds": 0.5})
     before = await opened(gateway, made)
     ping = asyncio.create_task(gateway.http.get("/ping", headers=gateway.hub(made["token"])))
-    await asyncio.sleep(0.2)
+    await in_flight.wait()
     await patch(gateway, made, {"configuration": {"my.secret": "s"}})
+    assert overtaken.is_set()
     assert (await ping).status_code == 200
     after = await opened(gateway, made)
     assert after["my.secret"] == "s"
@@ -470,6 +490,10 @@ async def test_a_poll_under_way_does_not_bring_a_disabled_instance_back(
     assert [row.due_at for row in await rows(gateway, Poller)] == [None]
 
 
+async def polled(gateway: Gateway) -> bool:
+    return (await rows(gateway, Poller))[0].polled_at is not None
+
+
 async def test_workers_take_a_change_up_at_once(
     tmp_path: Path,
     sandbox: httpx.Client,
@@ -482,15 +506,11 @@ async def test_workers_take_a_change_up_at_once(
     async with gateways.running(settings, sandbox_url, with_workers=True) as gateway:
         made = await gateway.connect(**watched(receiver_url))
         await patch(gateway, made, {"configuration": watched(receiver_url, "/new")})
-        async with asyncio.timeout(PATIENCE):
-            while (await rows(gateway, Poller))[0].polled_at is None:
-                await asyncio.sleep(0.02)
+        await until(lambda: polled(gateway), "a poll")
         acme.change("upload", "/Shared/one.txt", content="x")
         fast = {"event.poller.refresh_interval": "0.001"}
         await patch(gateway, made, {"configuration": fast})
-        async with asyncio.timeout(PATIENCE):
-            while not receiver.get("/deliveries").json():
-                await asyncio.sleep(0.02)
+        await until(lambda: receiver.get("/deliveries").json(), "a delivery")
     assert {item["path"] for item in receiver.get("/deliveries").json()} == {"/new"}
 
 
@@ -592,16 +612,22 @@ async def test_a_poll_that_ends_while_the_account_moves_is_one_of_the_old_place(
         "configuration": {"subdomain": "globex"},
         "providerData": {"code": consent(f"{gateway.sandbox_url}/egnyte/globex")},
     }
-    worker, storing = PollWorker(gateway.runtime, asyncio.Event()), asyncio.Event()
+    worker, storing, moving = PollWorker(gateway.runtime, asyncio.Event()), asyncio.Event(), asyncio.Event()
     (claimed,) = await worker.claim(10)
-    append = events.append
+    append, write = events.append, gateway.runtime.database.write
 
     async def slowly(*given: Any, **named: Any) -> None:
         storing.set()
-        await asyncio.sleep(0.5)
+        await moving.wait()
         await append(*given, **named)
 
+    def write_behind_it() -> Any:
+        if storing.is_set():
+            moving.set()
+        return write()
+
     monkeypatch.setattr(events, "append", slowly)
+    monkeypatch.setattr(gateway.runtime.database, "write", write_behind_it)
     polling = asyncio.create_task(worker.run(claimed))
     await storing.wait()
     await patch(gateway, made, body)

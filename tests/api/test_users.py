@@ -291,12 +291,12 @@ async def test_a_new_secret_ends_the_ones_before(gateway: Gateway, people: Peopl
 async def test_the_old_secret_works_through_the_overlap(
     gateway: Gateway, people: People, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = await called(gateway, "PUT", f"/users/{people.ann.id}/secret?overlap=60", by=people.admin)
+    made = await called(gateway, "PUT", f"/users/{people.ann.id}/secret?overlap=3600", by=people.admin)
     header = f"User {made['userSecret']}, Organization {gateway.secrets.organization}"
     new = {"Authorization": header}
-    let_time_pass(gateway.runtime, monkeypatch, timedelta(seconds=50))
+    let_time_pass(gateway.runtime, monkeypatch, timedelta(minutes=50))
     assert [await works(gateway, headers) for headers in (people.ann.headers, new)] == [True, True]
-    let_time_pass(gateway.runtime, monkeypatch, timedelta(seconds=70))
+    let_time_pass(gateway.runtime, monkeypatch, timedelta(minutes=70))
     assert [await works(gateway, headers) for headers in (people.ann.headers, new)] == [False, True]
 
 

@@ -28,7 +28,7 @@ async def scene(
         sandbox_url,
         public_url=PUBLIC_URL,
         poll_interval=timedelta(hours=1),
-        poll_interval_floor=timedelta(minutes=1),
+        poll_interval_floor=timedelta(hours=1),
     )
     async with gateways.running(settings, sandbox_url) as running:
         vendor = Vendor()

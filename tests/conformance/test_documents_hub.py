@@ -12,6 +12,7 @@ from datetime import timedelta
 
 import httpx
 import pytest
+from processes import PATIENCE
 from twins import twin_of
 
 from app import registry
@@ -52,7 +53,7 @@ async def account(
             raise VendorUnauthorized
         return access_token
 
-    async with open_client(connections=5, timeout=timedelta(seconds=5), agent="test") as client:
+    async with open_client(connections=5, timeout=timedelta(seconds=PATIENCE), agent="test") as client:
         url = f"{sandbox_url}/{provider.key}/{twin.place}"
         upstream = Upstream(client, base_url=url, token=token, interpret=provider.refusal)
         yield Account(provider, provider(upstream, {}), lambda count: twin.change_files(sandbox, count))

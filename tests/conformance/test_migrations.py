@@ -18,7 +18,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from conftest import ENCRYPTION_KEY
 from postgresql import Server
-from processes import PATIENCE
+from processes import PATIENCE, until
 from sqlalchemy import Connection, Select, bindparam, inspect, select, table, text, update
 from sqlalchemy.exc import IntegrityError
 
@@ -93,7 +93,7 @@ def test_processes_that_start_together_take_turns(empty_url: str, tmp_path: Path
     }
     command_line = [sys.executable, "-m", "app", "migrate"]
     crowd = [subprocess.Popen(command_line, env=environment, cwd=tmp_path) for _ in range(4)]
-    assert [process.wait(60) for process in crowd] == [0] * 4
+    assert [process.wait(PATIENCE) for process in crowd] == [0] * 4
 
 
 async def test_a_migration_waits_for_a_table_without_holding_up_others(
@@ -107,9 +107,7 @@ async def test_a_migration_waits_for_a_table_without_holding_up_others(
     async with database.write() as connection:
         await connection.execute(text("LOCK TABLE async_request IN ACCESS SHARE MODE"))
         upgrading = asyncio.create_task(migrations.upgrade(database))
-        async with asyncio.timeout(PATIENCE):
-            while "a table that is to be changed is in use" not in caplog.text:
-                await asyncio.sleep(0.01)
+        await until(lambda: "a table that is to be changed is in use" in caplog.text, "a try in vain")
         assert not upgrading.done()
     await upgrading
     assert await migrations.fit(database) is Fit.CURRENT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -71,10 +71,15 @@ async def change_and_be_cut(database: Database) -> None:
         await connection.execute(text("SELECT 1"))
 
 
-async def add_one_slowly(database: Database, *, meanwhile: Coroutine[Any, Any, None]) -> None:
+async def add_one_and_stop(database: Database, *, meanwhile: Callable[[], Awaitable[None]]) -> None:
+    """Goes on when the server has lost its patience, which is less than what it was told at first."""
+    limit = "idle_in_transaction_session_timeout"
     async with database.write() as connection:
+        found = await connection.scalar(text(f"SHOW {limit}"))
+        assert found == f"{PATIENCE / 2:g}s"
         await connection.execute(text("UPDATE item SET value = value + 1"))
-        await meanwhile
+        await connection.execute(text(f"SET LOCAL {limit} = 100"))
+        await meanwhile()
 
 
 async def values(database: Database) -> list[int]:
@@ -145,7 +150,10 @@ async def test_a_statement_has_an_end(database: Database) -> None:
 
 async def test_a_wait_for_a_connection_has_an_end(database: Database) -> None:
     url = database.engine.url.render_as_string(hide_password=False)
-    hasty = opened(url, timeout=timedelta(seconds=2))
+    hasty = opened(url, timeout=timedelta(seconds=PATIENCE))
+    pool: Any = hasty.engine.pool
+    assert pool.timeout() == PATIENCE
+    pool._timeout = 0.2  # opening a connection has all the time
     async with hasty.write(), hasty.write(), hasty.write():
         with pytest.raises(DatabaseUnavailable):
             async with hasty.read() as connection:
@@ -157,9 +165,9 @@ async def test_a_transaction_in_which_a_stopped_process_does_nothing_gives_up_it
     database: Database,
 ) -> None:
     url = database.engine.url.render_as_string(hide_password=False)
-    stopped = opened(url, timeout=timedelta(seconds=1))
+    stopped = opened(url, timeout=timedelta(seconds=PATIENCE))
     with pytest.raises(DatabaseUnavailable):
-        await add_one_slowly(stopped, meanwhile=add_one(database, 1))
+        await add_one_and_stop(stopped, meanwhile=lambda: add_one(database, 1))
     assert await values(database) == [1, 0]
     await stopped.close()
 

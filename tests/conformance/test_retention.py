@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from processes import PATIENCE
 from sqlalchemy import event as hooks
 from sqlalchemy import func, insert, select, text, update
 
@@ -230,7 +231,7 @@ async def test_pruning_ends_early_for_a_worker_that_stops(
     draining = asyncio.Event()
     draining.set()
     assert await pruning.prune(_runtime(filled.database), draining) == 2
-    await asyncio.wait_for(pruning.keep_pruning(_runtime(filled.database), draining), 5)
+    await asyncio.wait_for(pruning.keep_pruning(_runtime(filled.database), draining), PATIENCE)
 
 
 async def test_what_has_to_stay_is_looked_at_once_a_day(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import ENCRYPTION_KEY
+from processes import PATIENCE
 from sqlalchemy import func, select
 
 from app.settings import Settings
@@ -308,7 +309,7 @@ async def test_through_failures_and_deaths_each_object_is_told_in_order_and_noth
     databases = [Database(settings.database, connections=2) for _ in range(2)]
     storm = Storm(line, databases, seed)
     try:
-        async with asyncio.timeout(120), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(10 * PATIENCE), asyncio.TaskGroup() as group:
             group.create_task(storm.fill(25))
             group.create_task(storm.sweep())
             for database in databases:

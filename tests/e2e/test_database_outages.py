@@ -11,7 +11,7 @@ import postgresql as servers
 import pytest
 from conftest import ENCRYPTION_KEY
 from postgresql import OwnServer
-from processes import House, Process, eventually, house
+from processes import PATIENCE, House, Process, eventually, house
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_a_process_that_comes_before_its_database_waits_for_it(server: OwnServer
 
 def test_what_will_not_come_is_said_at_once(server: OwnServer, alone: House) -> None:
     process = alone.start("work", GATEWAY_DATABASE_URL=server.url("nowhere"), GATEWAY_DATABASE_WAIT="3600")
-    assert process.process.wait(60) == 2
+    assert process.process.wait(PATIENCE) == 2
     assert 'database "nowhere" does not exist' in process.said()
     assert "attempt=" not in process.said()
 

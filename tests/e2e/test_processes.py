@@ -10,7 +10,7 @@ import httpx
 import pytest
 from conftest import ENCRYPTION_KEY
 from postgresql import Server
-from processes import House, eventually, house
+from processes import PATIENCE, House, eventually, house
 from sqlalchemy import func, or_, select
 
 from app.store.engine import Database
@@ -134,9 +134,9 @@ def test_a_slow_callback_does_not_delay_another(embedded: House) -> None:
 
 
 def test_settings_that_contradict_each_other_are_refused_at_start(embedded: House) -> None:
-    process = embedded.start("work", GATEWAY_POLL_LEASE="1")
-    assert process.process.wait(60) == 2
-    assert "GATEWAY_POLL_LEASE (1 s) must be longer than GATEWAY_POLL_TIMEOUT (1.5 s)" in process.said()
+    process = embedded.start("work", GATEWAY_POLL_LEASE="11", GATEWAY_POLL_TIMEOUT="11.5")
+    assert process.process.wait(PATIENCE) == 2
+    assert "GATEWAY_POLL_LEASE (11 s) must be longer than GATEWAY_POLL_TIMEOUT (11.5 s)" in process.said()
 
 
 def test_a_database_that_cannot_be_reached_is_one_sentence(embedded: House) -> None:
@@ -144,7 +144,7 @@ def test_a_database_that_cannot_be_reached_is_one_sentence(embedded: House) -> N
     process = embedded.start(
         "work", GATEWAY_DATABASE_URL=url, GATEWAY_ENCRYPTION_KEYS=ENCRYPTION_KEY, GATEWAY_DATABASE_WAIT="2"
     )
-    assert process.process.wait(60) == 2
+    assert process.process.wait(PATIENCE) == 2
     assert "the database cannot be reached yet attempt=1" in process.said()
     assert "GATEWAY_DATABASE_URL cannot be used" in process.said()
     assert "Traceback" not in process.said()
@@ -155,7 +155,7 @@ def test_an_organization_can_be_created_and_sees_nothing_of_another(embedded: Ho
     embedded.serve()
     mine = embedded.connect()
     created = embedded.start("organization", "create", "Second")
-    assert created.process.wait(60) == 0
+    assert created.process.wait(PATIENCE) == 0
     embedded.secrets |= dict(re.findall(r"^  (Organization|User) (\S+)$", created.said(), re.MULTILINE))
     answer = httpx.get(f"{embedded.gateway_url}/instances/{mine['id']}", headers=embedded.platform)
     assert answer.status_code == 404

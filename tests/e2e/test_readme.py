@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ENCRYPTION_KEY
-from processes import House, eventually, house
+from processes import PATIENCE, House, eventually, house
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
@@ -60,7 +60,7 @@ def test_a_gateway_command_of_the_readme_runs(home: House, line: str) -> None:
     if words[0] == "work":
         eventually(lambda: "worker started" in process.said(), "worker started")
         assert process.stop() == 0
-    assert process.process.wait(60) == 0, process.said()
+    assert process.process.wait(PATIENCE) == 0, process.said()
 
 
 @pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("echo")])
@@ -69,12 +69,12 @@ def test_a_pipe_of_the_readme_runs(home: House, line: str) -> None:
     scripts = Path(sys.executable).parent
     environment = os.environ | home.settings | {"PATH": f"{scripts}:{os.environ['PATH']}"}
     command = ["bash", "-o", "pipefail", "-c", line]
-    subprocess.run(command, cwd=home.folder, env=environment, check=True, timeout=60)
+    subprocess.run(command, cwd=home.folder, env=environment, check=True, timeout=2 * PATIENCE)
 
 
 def prepare(home: House) -> None:
     """An organization, and what another service answered."""
-    assert home.start("organization", "create", "Test").process.wait(60) == 0
+    assert home.start("organization", "create", "Test").process.wait(PATIENCE) == 0
     export = [{"id": 427236, "name": "Acme files", "element": {"key": "egnyte"}, "token": "t"}]
     (home.folder / "instances.json").write_text(json.dumps(export))
 

@@ -13,7 +13,7 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from conftest import ENCRYPTION_KEY
 from postgresql import Server
-from processes import PATIENCE, House, eventually, house
+from processes import PATIENCE, House, eventually, house, until
 from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import make_url
 
@@ -140,7 +140,7 @@ async def test_a_schema_that_took_something_away_refuses_an_old_start(
         alone = House(tmp_path, url, "", "", settings, stack)
         for words, more in ((("migrate",), {}), (("work",), {"GATEWAY_MIGRATE_ON_START": "false"})):
             process = alone.start(*words, **more)
-            assert process.process.wait(60) == 2
+            assert process.process.wait(PATIENCE) == 2
             assert "migrated by a later version" in process.said()
             assert "Traceback" not in process.said()
 
@@ -158,9 +158,8 @@ async def test_an_index_that_waits_for_an_old_reader_is_built_when_he_has_ended(
     waits = (
         "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX%' AND wait_event = 'virtualxid'"
     )
-    async with asyncio.timeout(PATIENCE), database.read() as connection:
-        while not await connection.scalar(text(waits)):
-            await asyncio.sleep(0.05)
+    async with database.read() as connection:
+        await until(lambda: connection.scalar(text(waits)), "an index that waits")
     assert not building.done()
     await reader.close()
     await building

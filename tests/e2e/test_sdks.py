@@ -36,8 +36,7 @@ SECONDS = 20
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("sdks")
     with house(folder, f"sqlite:///{folder}/gateway.db", ENCRYPTION_KEY) as made:
-        made.serve("--no-workers", GATEWAY_VENDOR_TIMEOUT="5", GATEWAY_VENDOR_BUDGET="10",
-                   GATEWAY_POLL_TIMEOUT="20", GATEWAY_POLL_LEASE="30")  # fmt: skip
+        made.serve("--no-workers")
         yield made
 
 

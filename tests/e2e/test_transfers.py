@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from conftest import ENCRYPTION_KEY
-from processes import House, eventually, house
+from processes import PATIENCE, House, eventually, house
 from twins import twin_of
 
 from app import registry
@@ -24,8 +24,8 @@ MEGABYTE = 10**6
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("transfers")
     with house(folder, f"sqlite:///{folder}/gateway.db", ENCRYPTION_KEY) as made:
-        made.serve("--no-workers", GATEWAY_VENDOR_TIMEOUT="10", GATEWAY_VENDOR_BUDGET="20",
-                   GATEWAY_POLL_TIMEOUT="20", GATEWAY_POLL_LEASE="30")  # fmt: skip
+        made.serve("--no-workers", GATEWAY_VENDOR_TIMEOUT="60", GATEWAY_VENDOR_BUDGET="70",
+                   GATEWAY_POLL_TIMEOUT="70", GATEWAY_POLL_LEASE="80")  # fmt: skip
         yield made
 
 
@@ -35,7 +35,7 @@ class Account:
     def __init__(self, home: House, element: str) -> None:
         token = home.connect(element)["token"]
         headers = {"Authorization": f"User {home.secrets['User']}, Element {token}"}
-        self.http = httpx.Client(base_url=home.gateway_url, headers=headers, timeout=60)
+        self.http = httpx.Client(base_url=home.gateway_url, headers=headers, timeout=2 * PATIENCE)
         self.path = f"{twin_of(element).home}/big.bin"
 
     def exists(self) -> bool:

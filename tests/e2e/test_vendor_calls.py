@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import httpx
 import pytest
-from processes import House, eventually, free_port, house
+from processes import House, eventually, house
 
 KEYS = {
     "box.webhook.primary.key": "sandbox-primary-key",
@@ -109,13 +109,7 @@ class BoxSite(Site):
 def home(tmp_path: Path) -> Iterator[House]:
     with house(tmp_path, f"sqlite:///{tmp_path}/new/gateway.db", "") as made:
         del made.settings["GATEWAY_ENCRYPTION_KEYS"]
-        port = free_port()
-        url = f"http://127.0.0.1:{port}"
-        process = made.start("serve", GATEWAY_PORT=str(port), GATEWAY_PUBLIC_URL=url)
-        eventually(lambda: httpx.get(f"{url}/ready").status_code == 200, "ready")
-        made.gateway_url = f"{url}/elements/api-v2"
-        words = [line.split() for line in process.said().splitlines()]
-        made.secrets |= {line[0]: line[1] for line in words if line[:1] in (["User"], ["Organization"])}
+        made.serve(public=True)
         yield made
 
 

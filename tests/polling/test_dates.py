@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import PATIENCE
 
 from app.polling import dates
 
@@ -154,7 +155,7 @@ def test_any_pattern_and_any_text_are_a_date_or_none(text: str, pattern: str) ->
 def test_no_pattern_and_no_text_take_long(pattern: str, text: str) -> None:
     began = time.process_time()
     assert dates.read(text, pattern) is None
-    assert time.process_time() - began < 1
+    assert time.process_time() - began < PATIENCE  # of this process; a pattern that goes back takes for ever
 
 
 @pytest.mark.parametrize(

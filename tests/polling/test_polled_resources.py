@@ -13,6 +13,7 @@ import httpx
 import pytest
 from acme import Acme
 from gateway import Gateway
+from processes import until
 from sqlalchemy import select, update
 
 from app.api.inside import Inside
@@ -114,10 +115,13 @@ def messages(receiver: httpx.Client) -> list[dict[str, Any]]:
 
 async def received(receiver: httpx.Client, count: int) -> list[str]:
     """The types of what has arrived, when there are so many of them."""
-    async with asyncio.timeout(20):
-        while len(found := [event for item in messages(receiver) for event in item["events"]]) < count:
-            await asyncio.sleep(0.05)
-    return [event["eventType"] for event in found]
+
+    def come() -> list[str]:
+        found = [event["eventType"] for item in messages(receiver) for event in item["events"]]
+        return found if len(found) >= count else []
+
+    types: list[str] = await until(come, f"{count} events")
+    return types
 
 
 async def test_a_folder_that_is_gone_shows_and_is_looked_for_again(gateway: Gateway) -> None:

@@ -15,6 +15,7 @@ from box_account import opened
 from contents import cut_in, of_bytes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from processes import PATIENCE
 from twins import Twin
 
 from app.errors import (
@@ -58,7 +59,7 @@ ROOT = Target(Kind.FOLDER, path="/")
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with open_client(connections=10, timeout=timedelta(seconds=5), agent="test") as made:
+    async with open_client(connections=10, timeout=timedelta(seconds=PATIENCE), agent="test") as made:
         yield made
 
 
@@ -77,7 +78,7 @@ def provider(box: BoxAccount, client: httpx.AsyncClient) -> Box:
         hosts={"upload": box.url},
         token=token,
         interpret=Box.refusal,
-        budget=timedelta(seconds=10),
+        budget=timedelta(seconds=PATIENCE),
     )
     return Box(upstream, {})
 

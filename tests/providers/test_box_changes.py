@@ -11,6 +11,7 @@ import httpx
 import orjson
 import pytest
 from box_account import Box as BoxAccount
+from processes import PATIENCE
 
 from app import configuration
 from app.errors import BadRequest, VendorForbidden, VendorRefused, VendorUnauthorized, VendorUnavailable
@@ -321,7 +322,7 @@ Reader = Callable[..., Box]
 
 @asynccontextmanager
 async def reader_of(box: BoxAccount) -> AsyncIterator[Reader]:
-    async with open_client(connections=10, timeout=timedelta(seconds=5), agent="test") as client:
+    async with open_client(connections=10, timeout=timedelta(seconds=PATIENCE), agent="test") as client:
 
         def reader(user: str = "ann", **values: str) -> Box:
             access_token = box.token(user)["access_token"]

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import hmac
 import json
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +18,7 @@ import pytest
 from box_account import Box as BoxAccount
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import PATIENCE, eventually
 from sqlmodel import select
 
 from app import configuration
@@ -47,7 +47,7 @@ async def provider(box: BoxAccount) -> AsyncIterator[Provider]:
             raise VendorUnauthorized
         return str(access_token)
 
-    async with open_client(connections=10, timeout=timedelta(seconds=5), agent="test") as client:
+    async with open_client(connections=10, timeout=timedelta(seconds=PATIENCE), agent="test") as client:
         upstream = Upstream(client, base_url=box.url, token=token, interpret=Box.refusal)
 
         def made(values: Mapping[str, str | None] | None = None) -> Box:
@@ -263,10 +263,7 @@ async def received(
 
 
 def arrived(receiver: httpx.Client) -> Call:
-    until = time.monotonic() + 10
-    found: list[Json] = []
-    while not found and time.monotonic() < until:
-        found = receiver.get("/deliveries").json()
+    found = eventually(lambda: receiver.get("/deliveries").json(), "a call")
     return Call("POST", found[0]["headers"], {}, found[0]["body"].encode(), datetime.now(UTC))
 
 
@@ -299,10 +296,8 @@ async def test_a_repeated_call_is_the_same_event(
     box.folder("Docs")
     await provider().subscribe(receiver_url, "s", [])
     box.change("upload", "/Docs/a.txt")
-    until = time.monotonic() + 10
-    found: list[Json] = []
-    while len(found) < 2 and time.monotonic() < until:
-        found = receiver.get("/deliveries").json()
+    eventually(lambda: len(receiver.get("/deliveries").json()) >= 2, "both calls")
+    found: list[Json] = receiver.get("/deliveries").json()
     calls = [Call("POST", row["headers"], {}, row["body"].encode(), datetime.now(UTC)) for row in found]
     assert len({call.headers["box-delivery-id"] for call in calls}) == 2
     assert len({Box.announced(call).changes[0].event_id for call in calls}) == 1

@@ -12,6 +12,7 @@ import pytest
 from acme import REDIRECT_URI, Acme, consent
 from contents import cut_in
 from egnyte_account import connect
+from processes import PATIENCE
 from twins import Twin
 
 from app.errors import (
@@ -58,13 +59,13 @@ NOW = datetime(2026, 1, 5, 10, tzinfo=UTC)
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with open_client(connections=10, timeout=timedelta(seconds=2), agent="test") as opened:
+    async with open_client(connections=10, timeout=timedelta(seconds=PATIENCE), agent="test") as opened:
         yield opened
 
 
 def patient(acme: Acme, client: httpx.AsyncClient) -> Egnyte:
     """The provider as a client's call has it: with a budget."""
-    return connect(acme, client, budget=timedelta(seconds=10))
+    return connect(acme, client, budget=timedelta(seconds=PATIENCE))
 
 
 @pytest.fixture
@@ -157,7 +158,7 @@ async def test_what_goes_wrong_in_a_call_has_a_name(
 async def test_an_answer_that_comes_too_late_is_no_answer(acme: Acme, client: httpx.AsyncClient) -> None:
     client.timeout = httpx.Timeout(0.2)
     account = connect(acme, client)
-    acme.fault("slow", path="/pubapi", seconds=1)
+    acme.fault("slow", path="/pubapi", seconds=PATIENCE)
     with pytest.raises(VendorUnavailable, match="no answer in time"):
         await account.ping()
 

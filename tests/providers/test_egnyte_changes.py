@@ -14,6 +14,7 @@ from acme import Acme
 from egnyte_account import answering, connect, played
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from processes import PATIENCE
 
 from app import configuration
 from app.errors import BadRequest, VendorThrottled, VendorUnauthorized, VendorUnavailable
@@ -31,7 +32,7 @@ OLD_FOLDER = {"target_path": "/Shared/f", "is_folder": True}
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with open_client(connections=10, timeout=timedelta(seconds=2), agent="test") as opened:
+    async with open_client(connections=10, timeout=timedelta(seconds=PATIENCE), agent="test") as opened:
         yield opened
 
 

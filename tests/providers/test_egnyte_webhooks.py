@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from acme import Acme
 from egnyte_account import connect, played
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import PATIENCE, eventually, until
 
 from app.errors import BadRequest, VendorForbidden, VendorRefused
 from app.hubs.documents import Call, Change, Power
@@ -31,7 +31,7 @@ HOOKS = "/pubapi/v1/webhooks"
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with open_client(connections=10, timeout=timedelta(seconds=2), agent="test") as opened:
+    async with open_client(connections=10, timeout=timedelta(seconds=PATIENCE), agent="test") as opened:
         yield opened
 
 
@@ -51,13 +51,13 @@ def call(body: Any, **headers: str) -> Call:
 
 def arrived(receiver: httpx.Client, count: int) -> list[Call]:
     """The calls that the sandbox has made, once they hold `count` events."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        found = receiver.get("/deliveries").json()
-        if sum(len(row["json"]) for row in found) >= count:
-            return [Call("POST", row["headers"], {}, row["body"].encode(), NOW) for row in found]
-        time.sleep(0.01)
-    raise AssertionError(f"{count} events did not come")
+
+    def come() -> list[Any]:
+        found: list[Any] = receiver.get("/deliveries").json()
+        return found if sum(len(row["json"]) for row in found) >= count else []
+
+    found = eventually(come, f"{count} events")
+    return [Call("POST", row["headers"], {}, row["body"].encode(), NOW) for row in found]
 
 
 # Made, renewed, ended
@@ -114,7 +114,7 @@ async def test_the_status_is_asked_for_where_a_renewal_does_not_tell_it() -> Non
 
 
 async def test_two_calls_per_second_are_enough(acme: Acme, client: httpx.AsyncClient) -> None:
-    account = connect(acme, client, budget=timedelta(seconds=10))
+    account = connect(acme, client, budget=timedelta(seconds=PATIENCE))
     first = await account.subscribe("http://x/events", SECRET, [])
     acme.control("webhooks/expire")
     acme.configure(qps=2)
@@ -452,20 +452,20 @@ async def test_a_change_that_is_told_and_polled_arrives_once(
                 "event.poller.refresh_interval": "0.005",
             }
         )
-        await until(lambda: bool(hooks_of(acme)))
+        await until(lambda: hooks_of(acme), "a webhook")
         acme.change("upload", "/Shared/a.txt", content="one")
         acme.change("upload", "/Shared/a.txt", content="two")
         acme.change("rename", "/Shared/a.txt", destination="/Shared/b.txt")
         acme.fault("drop_webhook", path="fs:delete")
         acme.change("delete", "/Shared/b.txt")
-        await until(lambda: len(of_path(receiver, "/elements/api-v2/events/egnyte")) >= 3)
+        await until(lambda: len(of_path(receiver, "/elements/api-v2/events/egnyte")) >= 3, "3 calls")
         for row in receiver.get("/deliveries").json():
             if row["path"] == "/elements/api-v2/events/egnyte":
                 answer = await gateway.http.post(
                     f"/events/egnyte?instance={instance['id']}", content=row["body"], headers=secret_in(row)
                 )
                 assert answer.status_code == 200, answer.text
-        await until(lambda: "DELETED" in notified(receiver))
+        await until(lambda: len(notified(receiver)) >= 4 and "DELETED" in notified(receiver), "all of them")
         await asyncio.sleep(0.7)  # two more polls
     assert sorted(notified(receiver)) == ["CREATED", "DELETED", "UPDATED", "UPDATED"]
 
@@ -486,9 +486,3 @@ def notified(receiver: httpx.Client) -> list[str]:
 def secret_in(row: dict[str, Any]) -> dict[str, str]:
     name = webhooks.SECRET_HEADER.lower()
     return {name: row["headers"][name]}
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not is_so():
-            await asyncio.sleep(0.02)

@@ -1,11 +1,11 @@
 """Files and folders of the fake Box, where the SDK does not reach."""
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 from box_account import ROOT, Box, Json, refused
+from processes import eventually
 
 ODD = "Ä ü&%41+#?=;,'\"🎉👨‍👩‍👧 100%.txt"
 
@@ -228,7 +228,6 @@ def test_a_range_is_cut_out(box: Box, asked: str, status: int, content: bytes) -
 
 def test_a_download_is_an_address_that_needs_no_token_and_ends(box: Box) -> None:
     file = box.upload("Ü 1.txt", b"open")
-    box.configure(download_url_seconds=0.3)
     answer = box.http.get(f"/2.0/files/{file['id']}/content")
     assert answer.status_code == 302
     address = answer.headers["location"]
@@ -239,9 +238,7 @@ def test_a_download_is_an_address_that_needs_no_token_and_ends(box: Box) -> None
     box.configure(download_url_seconds=0.01)
     ended = box.http.get(f"/2.0/files/{file['id']}/content").headers["location"]
     httpx.get(f"{box.url}/dl/none")
-    deadline = datetime.now(UTC) + timedelta(seconds=5)
-    while httpx.get(ended).status_code != 404:
-        assert datetime.now(UTC) < deadline
+    eventually(lambda: httpx.get(ended).status_code == 404, "the end of the address")
 
 
 def test_a_lock_binds_everybody_else(box: Box) -> None:

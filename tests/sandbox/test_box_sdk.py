@@ -54,8 +54,7 @@ from box_sdk_gen.managers.user_collaborations import (
     CreateCollaborationItemTypeField,
     CreateCollaborationRole,
 )
-
-_SECONDS = 10
+from processes import PATIENCE, eventually
 
 
 @pytest.fixture
@@ -374,24 +373,24 @@ def test_the_event_stream_of_the_sdk_follows_long_polls(box: Box, client: BoxCli
     # The stream swallows its errors, so what it does is read from the log of the sandbox.
     _wait_for_polls(box, 2)
     box.change("upload", "/Docs/a.txt", content="x")
-    assert [seen.get(timeout=_SECONDS).source.name for _ in range(2)] == ["Docs", "a.txt"]
+    assert [seen.get(timeout=PATIENCE).source.name for _ in range(2)] == ["Docs", "a.txt"]
     _wait_for_polls(box, 1)
     box.change("rename", "/Docs/a.txt", destination="b.txt")
-    assert seen.get(timeout=_SECONDS).event_type.value == "ITEM_RENAME"
+    assert seen.get(timeout=PATIENCE).event_type.value == "ITEM_RENAME"
     stream.stop()
-    thread.join(_SECONDS)
+    thread.join(PATIENCE)
     assert not thread.is_alive()
 
 
 def _wait_for_polls(box: Box, count: int) -> None:
-    url, until = "/control/requests", time.monotonic() + _SECONDS
+    url = "/control/requests"
     before = box.steering.get(url).json()["latest"]
-    while time.monotonic() < until:
+
+    def polled() -> bool:
         log = box.steering.get(url, params={"since": before}).json()["requests"]
-        if len([request for request in log if request["path"] == "/box/subscribe"]) >= count:
-            return
-        time.sleep(0.02)
-    pytest.fail("the stream does not poll")
+        return len([request for request in log if request["path"] == "/box/subscribe"]) >= count
+
+    eventually(polled, "polls of the stream")
 
 
 def test_the_sdk_waits_when_it_is_told_to(box: Box, client: BoxClient) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from box_account import ROOT, Box, Json, done, form, refused
+from processes import eventually
 
 CONTENT = b"0123456789"
 
@@ -136,8 +137,8 @@ def test_a_client_that_leaves_leaves_nothing(box: Box) -> None:
     head += "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 1000000\r\n\r\n"
     with socket.create_connection((str(address.hostname), address.port or 80)) as wire:
         wire.sendall(head.encode() + body)
-        time.sleep(0.1)
-    time.sleep(0.1)
+        eventually(lambda: box.held("/upload"), "the upload")
+    eventually(lambda: not box.held("/upload"), "the end of the upload")
     assert box.get("/folders/0/items")["total_count"] == 0
     assert box.upload("a")["name"] == "a"
 

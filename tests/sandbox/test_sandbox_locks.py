@@ -15,8 +15,8 @@ CONTENT = "/pubapi/v1/fs-content/Shared/A/a.txt"
 def locked(acme: Acme) -> Acme:
     acme.change("upload", "/Shared/A/a.txt", content="one")
     acme.change("upload", "/Shared/A/a.txt", content="two")
-    taken = acme.http.post(FILE, json={"action": "lock", "lock_token": "mine", "lock_timeout": 60})
-    assert taken.json() == {"lock_token": "mine", "timeout": 60}
+    taken = acme.http.post(FILE, json={"action": "lock", "lock_token": "mine", "lock_timeout": 900})
+    assert taken.json() == {"lock_token": "mine", "timeout": 900}
     return acme
 
 
@@ -90,9 +90,13 @@ def test_a_lock_is_shown_on_request(locked: Acme) -> None:
 
 
 def test_a_lock_ends_by_itself_unless_it_is_prolonged(locked: Acme, alex: dict[str, str]) -> None:
-    lock: dict[str, Any] = {"action": "lock", "lock_token": "mine", "lock_timeout": 1}
-    assert locked.http.post(FILE, json=lock).json() == {"lock_token": "mine", "timeout": 1}
+    lock: dict[str, Any] = {"action": "lock", "lock_token": "mine"}
+    for seconds in (1, 900):
+        answer = locked.http.post(FILE, json=lock | {"lock_timeout": seconds})
+        assert answer.json() == {"lock_token": "mine", "timeout": seconds}
+    time.sleep(1.1)
     assert refused(locked.http.delete(FILE, headers=alex))
+    locked.http.post(FILE, json=lock | {"lock_timeout": 1}).raise_for_status()
     time.sleep(1.1)
     shown = locked.http.get(FILE, params={"include_locks": "true"}).json()
     assert shown["locked"] is False

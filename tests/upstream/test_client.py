@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import httpx
 import pytest
+from processes import PATIENCE
 from pytest_httpx import HTTPXMock
 
 from app.errors import VendorError, VendorThrottled, VendorUnauthorized, VendorUnavailable
@@ -55,7 +56,7 @@ async def test_throttling_is_waited_out_within_the_budget(
     httpx_mock.add_response(429, headers={"Retry-After": "0.01"})
     httpx_mock.add_response(503, headers={"Retry-After": "0.01"})
     httpx_mock.add_response(json={"ok": True})
-    assert decode(await bound(client, Tokens(), 5).get("/x", a=1)) == {"ok": True}
+    assert decode(await bound(client, Tokens(), PATIENCE).get("/x", a=1)) == {"ok": True}
     assert [str(request.url) for request in httpx_mock.get_requests()] == [f"{URL}/x?a=1"] * 3
 
 

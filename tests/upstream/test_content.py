@@ -11,6 +11,7 @@ import pytest
 from contents import of_bytes
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import until
 
 from app.errors import BadRequest, VendorUnavailable
 from app.upstream.content import Chunk, Content, ahead, chunks
@@ -255,6 +256,12 @@ class Numbers:
         self.begun = 0
         self.ending = ""
 
+    async def until_begun(self, number: int) -> None:
+        await until(lambda: self.begun >= number, f"the reading of {number}")
+
+    async def until_failed(self) -> None:
+        await until(lambda: self.ending == VendorUnavailable.__name__, "the failure")
+
     async def read(self) -> AsyncGenerator[int]:
         try:
             for number in range(1, self.last + 1):
@@ -280,6 +287,7 @@ async def test_reading_ahead_changes_nothing_of_the_items(count: int) -> None:
 async def test_one_item_is_read_ahead_while_the_consumer_works() -> None:
     numbers = Numbers(5)
     async for number in ahead(numbers.read()):
+        await numbers.until_begun(min(number + 1, 5))
         await asyncio.sleep(0.001)
         assert numbers.begun == min(number + 1, 5)
 
@@ -298,7 +306,7 @@ async def test_a_reading_under_way_is_cancelled_when_the_consumer_fails() -> Non
     async def consume() -> None:
         async with aclosing(ahead(numbers.read())) as reading:
             async for _ in reading:
-                await asyncio.sleep(0.001)
+                await numbers.until_begun(2)
                 raise VendorUnavailable
 
     with pytest.raises(VendorUnavailable):
@@ -316,7 +324,7 @@ async def test_a_cancelled_consumer_leaves_nothing_behind() -> None:
                 pass
 
     task = asyncio.create_task(consume())
-    await asyncio.sleep(0.01)
+    await numbers.until_begun(2)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -325,16 +333,17 @@ async def test_a_cancelled_consumer_leaves_nothing_behind() -> None:
 
 
 async def test_what_goes_wrong_with_an_item_is_raised_behind_those_before_it() -> None:
-    reading = ahead(Numbers(2, fails=True).read())
-    for number in (1, 2):
-        assert await anext(reading) == number
-        await asyncio.sleep(0.001)
+    numbers = Numbers(2, fails=True)
+    reading = ahead(numbers.read())
+    assert [await anext(reading), await anext(reading)] == [1, 2]
+    await numbers.until_failed()
     with pytest.raises(VendorUnavailable, match="no more"):
         await anext(reading)
 
 
 async def test_a_failure_that_nobody_waits_for_is_no_noise(caplog: pytest.LogCaptureFixture) -> None:
-    async with aclosing(ahead(Numbers(1, fails=True).read())) as reading:
+    numbers = Numbers(1, fails=True)
+    async with aclosing(ahead(numbers.read())) as reading:
         assert await anext(reading) == 1
-        await asyncio.sleep(0.001)
+        await numbers.until_failed()
     assert not caplog.records

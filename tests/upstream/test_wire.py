@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
 from gateway import Gateway
+from processes import PATIENCE
 from serving import served
 from starlette.types import Receive, Scope, Send
 
@@ -32,7 +34,7 @@ async def test_a_url_leaves_as_it_was_written() -> None:
 
     written = "/a%3Bb%2F%40%7E/%2e%2e/c?sig=a%2Fb%3A%2B"
     with served(echo) as url:
-        async with open_client(connections=1, timeout=timedelta(seconds=5), agent="test") as client:
+        async with open_client(connections=1, timeout=timedelta(seconds=PATIENCE), agent="test") as client:
             await client.get(url + written)
     assert seen == [written.encode()]
 
@@ -46,7 +48,7 @@ async def test_bytes_are_asked_for_as_they_are_stored() -> None:
         await send({"type": "http.response.body", "body": b"bytes"})
 
     with served(echo) as url:
-        async with open_client(connections=1, timeout=timedelta(seconds=5), agent="test") as client:
+        async with open_client(connections=1, timeout=timedelta(seconds=PATIENCE), agent="test") as client:
             way = Upstream(client, base_url=url, token=token, interpret=Egnyte.refusal)
             response = await way.open("/file")
             assert await response.aread() == b"bytes"
@@ -56,20 +58,24 @@ async def test_bytes_are_asked_for_as_they_are_stored() -> None:
 
 
 async def test_an_upload_that_stands_still_is_given_up() -> None:
+    over = threading.Event()
+
     async def deaf(scope: Scope, receive: Receive, send: Send) -> None:
-        await asyncio.sleep(2)
+        while not over.is_set():
+            await asyncio.sleep(0.01)
 
     async def much() -> AsyncIterator[bytes]:
         for _ in range(200):
             yield b"x" * 2**20
 
     with served(deaf) as url:
-        async with open_client(connections=1, timeout=timedelta(seconds=5), agent="test") as client:
+        async with open_client(connections=1, timeout=timedelta(seconds=PATIENCE), agent="test") as client:
             patience = timedelta(milliseconds=300)
             way = Upstream(client, base_url=url, token=token, interpret=Egnyte.refusal,
                            transfer_timeout=patience)  # fmt: skip
-            with pytest.raises(VendorUnavailable):
+            with pytest.raises(VendorUnavailable, match="stood still"):
                 await way.stream("POST", "/file", much, Content(much(), None))
+            over.set()
 
 
 async def test_a_download_does_not_lead_to_an_address_that_is_not_public(gateway: Gateway) -> None:

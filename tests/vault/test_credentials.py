@@ -13,6 +13,7 @@ import pytest
 from acme import Acme
 from box_account import Box
 from gateway import Gateway
+from processes import PATIENCE, until
 from sqlalchemy import select
 
 from app.errors import (
@@ -248,9 +249,11 @@ async def test_tokens_that_could_not_be_stored_are_stored_without_a_further_call
         with pytest.raises(DatabaseUnavailable):
             await credentials.token_source(box_instance, BoxProvider)(rejected=old)
         await asyncio.sleep(0.05)
-    async with asyncio.timeout(30):
-        while (await credentials.open(box_instance.id)).values["oauth.user.token"] == old:
-            await asyncio.sleep(0.01)
+
+    async def replaced() -> bool:
+        return (await credentials.open(box_instance.id)).values["oauth.user.token"] != old
+
+    await until(replaced, "new tokens that are stored")
 
 
 async def test_a_stop_waits_for_tokens_that_could_not_be_stored(
@@ -260,7 +263,7 @@ async def test_a_stop_waits_for_tokens_that_could_not_be_stored(
     old = await credentials.token_source(box_instance, BoxProvider)()
     with full_disk(monkeypatch), pytest.raises(DatabaseUnavailable):
         await credentials.token_source(box_instance, BoxProvider)(rejected=old)
-    await credentials.close(patience=timedelta(seconds=30))
+    await credentials.close(patience=timedelta(seconds=PATIENCE))
     assert (await credentials.open(box_instance.id)).values["oauth.user.token"] != old
 
 
@@ -271,10 +274,10 @@ async def test_a_stop_in_the_middle_of_a_refresh_ends_and_stores_it(
     old = await credentials.token_source(box_instance, BoxProvider)()
     box.fault("slow", path="/oauth2/token", seconds=0.3)
     call = asyncio.create_task(credentials.fresh(box_instance, BoxProvider, old))
-    while not credentials._unsaved._expected:
+    while not credentials._unsaved._expected:  # looked at in each step of the loop: it does not last
         await asyncio.sleep(0)
     call.cancel()
-    await credentials.close(patience=timedelta(seconds=30))
+    await credentials.close(patience=timedelta(seconds=PATIENCE))
     assert (await credentials.open(box_instance.id)).values["oauth.user.token"] != old
 
 
@@ -378,7 +381,7 @@ async def test_a_change_of_another_secret_does_not_lose_tokens_that_could_not_be
     if asked_for:
         assert await credentials.token_source(box_instance, BoxProvider)(rejected=old) != old
     else:
-        await credentials.close(patience=timedelta(seconds=60))
+        await credentials.close(patience=timedelta(seconds=PATIENCE))
     assert box_refreshes(box) == before + 1
     await kept_both(
         gateway, box_instance, (await credentials.open(box_instance.id)).values["oauth.user.token"]
@@ -450,8 +453,8 @@ async def test_tokens_that_the_vendor_gives_late_are_taken(
 ) -> None:
     credentials = gateway.runtime.credentials
     old = await credentials.token_source(box_instance, BoxProvider)()
-    monkeypatch.setattr(gateway.runtime.vendors, "timeout", httpx.Timeout(0.01))
-    monkeypatch.setattr(oauth, "grace", lambda _: 30.0)
+    monkeypatch.setattr(gateway.runtime.vendors, "timeout", httpx.Timeout(PATIENCE, read=0.01))
+    monkeypatch.setattr(oauth, "grace", lambda _: PATIENCE)
     box.fault("slow", path="/oauth2/token", seconds=0.3)
     fresh = await credentials.token_source(box_instance, BoxProvider)(rejected=old)
     assert (await credentials.open(box_instance.id)).values["oauth.user.token"] == fresh != old
@@ -477,7 +480,8 @@ async def test_a_refresh_is_stored_even_if_nobody_waits_for_it_any_more(
     old = (await credentials.open(instance.id)).values["oauth.user.token"]
     acme.fault("slow", path="/puboauth/token", seconds=0.3)
     call = asyncio.create_task(credentials.fresh(instance, Egnyte, old))
-    await asyncio.sleep(0.1)
+    while not credentials._unsaved._expected:  # looked at in each step of the loop: it does not last
+        await asyncio.sleep(0)
     call.cancel()
     await asyncio.gather(call, return_exceptions=True)
     assert call.cancelled()
