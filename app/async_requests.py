@@ -14,8 +14,9 @@ from urllib.parse import quote, urlsplit
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import callbacks, configuration, event_settings, url_logins
+from app import configuration, event_settings
 from app.backoff import after_failed_poll
+from app.delivery import callbacks, url_logins
 from app.delivery.carried import Carried
 from app.errors import (
     BadRequest,
@@ -28,8 +29,8 @@ from app.errors import (
     VendorUnavailable,
 )
 from app.event_settings import Receiver
-from app.events import delivery
 from app.ids import new_id
+from app.ingest.events import delivery
 from app.polling.inside import Answer, Inside
 from app.runtime import Runtime
 from app.store import async_requests, instances, outages, outbox, wakeups

@@ -9,13 +9,13 @@ from enum import StrEnum
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import accounts
 from app.errors import BadRequest, Forbidden, NotFound
 from app.runtime import Runtime
 from app.store import event_log, instances, notifications
 from app.store.event_log import Fate, Wanted, Way
 from app.store.tables import Delivery, DeliveryStatus, Event, Notification, Subscription
 from app.store.tenants import Caller
+from app.tenancy import accounts
 
 DEEPEST_OFFSET = 10_000  # rows that `page` may skip; each of them is read, where `nextPage` reads none
 MOST_BUCKETS = 90_000  # a day has 86,400 seconds

@@ -19,7 +19,7 @@ from app.runtime import Runtime
 from app.store import instances, links
 from app.store.encryption_keys import LINKS
 from app.store.tables import FileLink, Instance
-from app.tenants import digest
+from app.tenancy.tenants import digest
 from app.upstream.reading import date
 
 PATH = "/links"

@@ -10,7 +10,7 @@ from dataclasses import replace
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from app import __version__, swagger
+from app import __version__
 from app.api import (
     accounts,
     audit,
@@ -40,6 +40,7 @@ from app.api.deps import any_hub
 from app.api.inside import Inside
 from app.api.requests import EmptyIsAbsent, RequestLog
 from app.api.slow_bodies import SlowBodies
+from app.openapi import swagger
 from app.runtime import Runtime, open_runtime
 from app.settings import Settings
 from app.workers import working

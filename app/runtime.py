@@ -21,11 +21,11 @@ from app.http_client import LookUp, checked_sockets
 from app.polling.inside import Inside
 from app.rates import Rates
 from app.registry import Registry
-from app.sessions import Sessions
 from app.settings import Settings
 from app.store import encryption_keys
 from app.store.engine import Database
-from app.tenants import Session
+from app.tenancy.sessions import Sessions
+from app.tenancy.tenants import Session
 from app.upstream.client import open_client
 from app.vault.codes import Codes
 from app.vault.credentials import Credentials

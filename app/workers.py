@@ -15,12 +15,12 @@ from app import retention
 from app.async_requests import RequestWorker
 from app.delivery.dispatcher import DispatchWorker
 from app.errors import DatabaseUnavailable
-from app.listener import ListenWorker
-from app.poller import PollWorker
+from app.ingest.vendor_webhooks import WebhookWorker
+from app.polling.listener import ListenWorker
+from app.polling.poller import PollWorker
 from app.runtime import Runtime
 from app.store import wakeups
 from app.store.tables import AsyncRequest, Callback, Duty, Poller, VendorWebhook
-from app.vendor_webhooks import WebhookWorker
 
 log = logging.getLogger(__name__)
 

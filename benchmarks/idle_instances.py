@@ -17,10 +17,10 @@ import postgresql
 from sqlalchemy import insert, update
 from sqlalchemy.engine import make_url
 
-from app import tenants
 from app.store import migrations, pollers
 from app.store.engine import Database
 from app.store.tables import Instance, Poller, table
+from app.tenancy import tenants
 
 SIZES = (1_000, int(os.environ.get("N", "100000")))
 DUE = 100

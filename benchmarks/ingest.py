@@ -21,12 +21,13 @@ import orjson
 import postgresql
 from sqlalchemy.engine import make_url
 
-from app import intake, tenants
-from app.events import Origin
+from app.ingest import intake
+from app.ingest.events import Origin
 from app.providers.box import meaning
 from app.store import instances, migrations, outbox
 from app.store.engine import Database
 from app.store.tables import Instance, Via
+from app.tenancy import tenants
 
 EVENTS = 500
 PAGES = 40

@@ -17,8 +17,8 @@ from sqlalchemy import select, update
 from app import registry
 from app.errors import BadRequest
 from app.hubs.documents import Announcement, Call, Change, Field, Hooks, Power
+from app.ingest.vendor_webhooks import WebhookWorker
 from app.store.tables import VendorWebhook, table
-from app.vendor_webhooks import WebhookWorker
 
 CALLED = {
     "event.notification.enabled": "true",

@@ -18,14 +18,14 @@ from processes import PATIENCE
 from sqlalchemy.ext.asyncio import AsyncConnection
 from twins import twin_of
 
-from app import tenants
 from app.errors import DatabaseUnavailable
 from app.main import BASE_PATH, create_app, with_inside
 from app.runtime import Runtime, open_runtime
 from app.settings import Settings, load
 from app.store import migrations
 from app.store.engine import Database
-from app.tenants import NewSecrets
+from app.tenancy import tenants
+from app.tenancy.tenants import NewSecrets
 from app.workers import working
 
 

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from gateway import Gateway
 
-from app import tenants
 from app.runtime import Runtime
+from app.tenancy import tenants
 
 PASSWORD = "correct horse battery"
 

@@ -18,6 +18,7 @@ import httpx
 import pytest
 from acme import Acme
 from calling_vendor import CALLED, PAST
+from exports import TOKEN, exported, take_over
 from gateway import Gateway
 from people import PASSWORD
 from serving import served
@@ -26,16 +27,15 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
-from test_importer import TOKEN, exported, take_over
 from unread import unread
 
-from app import vendor_webhooks
 from app.async_requests import RequestWorker
 from app.clock import Clock
 from app.delivery.dispatcher import DispatchWorker
 from app.errors import SettingsError, VendorError
-from app.importer import Outcome
-from app.poller import PollWorker
+from app.ingest import vendor_webhooks
+from app.polling.poller import PollWorker
+from app.provisioning.importer import Outcome
 from app.registry import discover
 from app.store.tables import AsyncRequest, Attempt, Credential, Poller, VendorWebhook, metadata, table
 from app.upstream import oauth

@@ -19,14 +19,15 @@ from box_account import opened
 from gateway import Gateway
 from people import PASSWORD
 
-from app import intake, tenants
-from app.events import Origin
 from app.hubs.documents import Change
+from app.ingest import intake
+from app.ingest.events import Origin
+from app.ingest.vendor_webhooks import WebhookWorker
 from app.main import BASE_PATH
 from app.settings import Settings
 from app.store import instances
 from app.store.tables import Via
-from app.vendor_webhooks import WebhookWorker
+from app.tenancy import tenants
 
 FAR = 7_000_000_000
 """Ids of a victim begin here, so that none of them is found in an answer by chance."""

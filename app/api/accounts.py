@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Response
 
-from app import accounts, instances, users
 from app.api.answers import done
 from app.api.bodies import JsonRoute
 from app.api.deps import AccountId, CallerDep, RuntimeDep
@@ -15,9 +14,11 @@ from app.api.paging import Paging, PagingDep
 from app.api.problems import responses
 from app.api.secrets import UNKEPT
 from app.api.users import page as page_of_users
+from app.provisioning import instances
 from app.runtime import Runtime
 from app.store.tables import FAILURE_POLICY
 from app.store.tenants import Caller
+from app.tenancy import accounts, users
 from app.wire import accounts as wire
 from app.wire import users as wire_users
 from app.wire.accounts import AccountBody, AccountOrder, AccountUpdate

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 
-from app import audit, roles
+from app import audit
 from app.api.bodies import JsonRoute
 from app.api.deps import CallerDep, RuntimeDep
 from app.api.event_log import From, To
@@ -17,6 +17,7 @@ from app.ids import LARGEST_ID
 from app.store.audit import Wanted
 from app.store.tables import Role
 from app.store.tenants import Caller
+from app.tenancy import roles
 from app.wire import audit as wire
 from app.wire.audit import AuditEntryBody
 from app.wire.storable import Storable

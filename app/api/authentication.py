@@ -6,15 +6,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from app import authentication
 from app.api.answers import done
 from app.api.bodies import JsonRoute
 from app.api.deps import CallerDep, Header, RuntimeDep, client_of
 from app.api.problems import responses
 from app.api.secrets import UNKEPT
-from app.authentication import Login
 from app.errors import Forbidden
-from app.tenants import digest
+from app.tenancy import authentication
+from app.tenancy.authentication import Login
+from app.tenancy.tenants import digest
 from app.wire import authorization
 from app.wire import secrets as wire
 from app.wire.secrets import LoginOrder, SecretsBody, TokenBody

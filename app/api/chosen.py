@@ -8,12 +8,12 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Path, Request
 
-from app import instances
 from app.api.bodies import JsonRoute
 from app.api.deps import AnyInstanceDep, CallerDep, RuntimeDep
 from app.api.problems import responses
 from app.ids import LARGEST_ID
-from app.instances import Connected
+from app.provisioning import instances
+from app.provisioning.instances import Connected
 
 HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
 

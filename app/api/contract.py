@@ -11,10 +11,10 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 
-from app import swagger
 from app.api.swaggers import Swaggers
 from app.api.targets import Able
 from app.hubs.documents import Power
+from app.openapi import swagger
 
 _FRAMEWORK = ("HTTPValidationError", "ValidationError")
 """Bodies of a 422, which is never answered here: wrong parameters are a 400 of our own form."""

@@ -10,13 +10,14 @@ from typing import Annotated
 from fastapi import Depends, Path, Request, Security
 from fastapi.security import APIKeyHeader
 
-from app import acting, tenants
+from app import acting
 from app.acting import Actor
 from app.errors import Forbidden, Unauthorized
 from app.ids import LARGEST_ID
 from app.runtime import Runtime
 from app.store.tables import Instance
 from app.store.tenants import Caller
+from app.tenancy import tenants
 from app.wire import authorization
 from app.wire.authorization import Authorization
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict
 
-from app import documents, objects, swagger
+from app import documents
 from app.api.bodies import JsonRoute
 from app.api.chosen import KeyOrId
 from app.api.deps import AnyInstanceDep, RuntimeDep
@@ -15,6 +15,7 @@ from app.api.problems import responses
 from app.api.swaggers import BaseUrlDep, OperationQuery, Swaggers, SwaggersDep, answer, ignored
 from app.errors import NotFound
 from app.hubs.documents import HUB_KEY
+from app.openapi import objects, swagger
 from app.registry import Provider
 
 router = APIRouter(route_class=JsonRoute, tags=["docs"])

@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 from fastapi import Path, Response
 
-from app import documents, objects, swagger
+from app import documents
 from app.api.chosen import ConnectedDep, InstanceRouter
 from app.api.docs import ObjectMetadataBody, ObjectName, element_docs, metadata_of
 from app.api.swaggers import BaseUrlDep, OperationQuery, SwaggersDep, answer, ignored
+from app.openapi import objects, swagger
 
 described = InstanceRouter()
 

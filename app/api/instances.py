@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 
-from app import accounts, instances, updates
 from app.api.answers import done
 from app.api.bodies import JsonRoute
 from app.api.chosen import ChosenDep, ConnectedDep, InstanceRouter, KeyOrId
@@ -14,13 +13,15 @@ from app.api.deps import AccountId, CallerDep, RuntimeDep
 from app.api.paging import PagingDep
 from app.api.problems import responses
 from app.errors import BadRequest, NotFound
-from app.instances import Connected, Order
+from app.provisioning import instances, updates
+from app.provisioning.instances import Connected, Order
+from app.provisioning.updates import Update
 from app.registry import Provider
 from app.runtime import Runtime
 from app.store.instances import Wanted
 from app.store.tables import Role
 from app.store.tenants import Caller
-from app.updates import Update
+from app.tenancy import accounts
 from app.wire import instances as wire
 from app.wire.instances import (
     ConfigurationBody,

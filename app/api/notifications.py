@@ -8,16 +8,17 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
-from app import ceql, notifications
+from app import ceql
 from app.api.answers import done
 from app.api.bodies import JsonRoute
 from app.api.deps import CallerDep, RuntimeDep
 from app.api.paging import PAGE_SIZE, NextPageQuery, PageQuery, PageSizeQuery, PagingDep
 from app.api.problems import responses
 from app.ceql import Condition
+from app.delivery import notifications
+from app.delivery.notifications import Place
 from app.errors import BadRequest
 from app.ids import LARGEST_ID
-from app.notifications import Place
 from app.wire import subscriptions as wire
 from app.wire.subscriptions import (
     DELIVERY_FIELDS,

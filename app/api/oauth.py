@@ -8,14 +8,14 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import HTMLResponse, RedirectResponse
 
-from app import consent
 from app.api.bodies import JsonRoute
 from app.api.chosen import KeyOrId
 from app.api.deps import KnownCallerDep, PublicUrlDep, RuntimeDep, client_of
 from app.api.problems import responses
 from app.api.requests import request_id
-from app.consent import Wish
 from app.errors import BadRequest, NotFound
+from app.provisioning import consent
+from app.provisioning.consent import Wish
 from app.registry import Provider
 from app.store.tenants import Caller
 from app.wire import elements

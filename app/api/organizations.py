@@ -6,7 +6,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
-from app import organizations, roles, users
 from app.api.accounts import page as page_of_accounts
 from app.api.bodies import JsonRoute
 from app.api.deps import CallerDep, RuntimeDep
@@ -16,6 +15,7 @@ from app.api.secrets import UNKEPT, OverlapDep
 from app.api.users import page as page_of_users
 from app.ids import LARGEST_ID
 from app.store.tables import Role
+from app.tenancy import organizations, roles, users
 from app.wire import organizations as wire
 from app.wire.accounts import AccountBody
 from app.wire.organizations import OrganizationBody

@@ -14,7 +14,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.responses import HTMLResponse
 
-from app import swagger
+from app.openapi import swagger
 
 _REFERENCE = "#/components/schemas/"
 

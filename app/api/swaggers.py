@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 import orjson
 from fastapi import Depends, Query, Request, Response
 
-from app import swagger
 from app.api.deps import PublicUrlDep
 from app.errors import BadRequest
+from app.openapi import swagger
+from app.openapi.swagger import Document
 from app.registry import Provider
-from app.swagger import Document
 
 _HELD = 64  # documents of some 150 kB; more than there are elements, and a bound whatever is asked for
 _SERVED = 16  # of these as bytes, per URL that they are served at

@@ -6,7 +6,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 
-from app import users
 from app.api.answers import done
 from app.api.bodies import JsonRoute
 from app.api.deps import CallerDep, RuntimeDep
@@ -16,6 +15,7 @@ from app.api.secrets import UNKEPT, OverlapDep
 from app.runtime import Runtime
 from app.store.tables import Role
 from app.store.users import Wanted
+from app.tenancy import users
 from app.wire import users as wire
 from app.wire.secrets import UserSecretBody
 from app.wire.storable import Storable

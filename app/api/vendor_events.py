@@ -6,13 +6,13 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from app import vendor_events
 from app.api.answers import done
 from app.api.bodies import bounded
 from app.api.chosen import KeyOrId
 from app.api.deps import RuntimeDep, client_of
 from app.api.problems import responses
 from app.hubs.documents import Call
+from app.ingest import vendor_events
 
 router = APIRouter(prefix="/events", tags=["events"], responses=responses(400, 401, 404, 408, 413, 429))
 

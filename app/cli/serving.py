@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app import acting, tenants
+from app import acting
 from app.cli import start
 from app.clock import Clock
 from app.runtime import Runtime, open_runtime
 from app.settings import Settings
-from app.tenants import NewSecrets
+from app.tenancy import tenants
+from app.tenancy.tenants import NewSecrets
 
 if TYPE_CHECKING:
     from fastapi import FastAPI

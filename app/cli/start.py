@@ -29,7 +29,7 @@ from app.settings import Settings
 from app.store import engine, migrations
 from app.store.engine import Database
 from app.store.migrations import Fit
-from app.tenants import NewSecrets
+from app.tenancy.tenants import NewSecrets
 from app.vault import key_rotation
 
 T = TypeVar("T")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from app import organizations, tenants, users
 from app.cli import start
 from app.clock import Clock
 from app.errors import BadRequest
@@ -17,10 +16,11 @@ from app.ids import LARGEST_ID
 from app.runtime import open_runtime
 from app.settings import Settings
 from app.settings.types import LONGEST_OVERLAP, Overlap
-from app.tenants import NewSecrets
+from app.tenancy import organizations, tenants, users
+from app.tenancy.tenants import NewSecrets
 
 if TYPE_CHECKING:
-    from app.importer import Line
+    from app.provisioning.importer import Line
 
 commands = typer.Typer()
 organization = typer.Typer(help="Organizations: the customers of this gateway.", no_args_is_help=True)
@@ -102,7 +102,7 @@ def import_instances(
     ] = None,
 ) -> None:
     """Take over the instances of another service of this API. Run twice, it changes nothing."""
-    from app import importer
+    from app.provisioning import importer
 
     wanted = start.configured()
     lines = start.run(_import(wanted, file.read(), account_id))
@@ -157,7 +157,7 @@ def _end(overlap: timedelta) -> str:
 
 
 async def _import(wanted: Settings, text: bytes, account_id: int | None) -> list[Line]:
-    from app import importer
+    from app.provisioning import importer
 
     export = importer.read(text)
     await start.ready_schema(wanted, seals=True)

@@ -95,8 +95,8 @@ class Change:
     """One change at the vendor. `event_id` is the vendor's own id of it; `raw` is its untouched body.
 
     `event_type` is Cloud Elements' CREATED, UPDATED, DELETED or UNKNOWN; `change` keeps the finer verb.
-    What a vendor does not tell, the memory of earlier events may (`app/memory.py`): `if_known` is the type
-    and verb that the change has where its object is not new (an upload may be a first version or a later
+    What a vendor does not tell, the memory of earlier events may (`app/ingest/memory.py`): `if_known` is the
+    type and verb that the change has where its object is not new (an upload may be a first version or a later
     one), and one that is `by_path` has its path for an id. `sequence` rises with the changes of one object.
     `body` is the row as the polled resource had it, where that is not the one of the events API.
     """

@@ -15,7 +15,7 @@ from typing import Any
 
 from app.clock import Clock
 from app.errors import GatewayError
-from app.poller import PollWorker
+from app.polling.poller import PollWorker
 from app.store.tables import Poller
 from app.upstream import oauth
 

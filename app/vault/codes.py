@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import orjson
 
-from app.tenants import digest
+from app.tenancy.tenants import digest
 from app.upstream.oauth import Tokens
 
 _LIMIT = 1000  # of the newest, each of which somebody has paid with a consent

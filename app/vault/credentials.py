@@ -16,7 +16,7 @@ import httpx
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import acting, audit, intake
+from app import acting, audit
 from app.audit import Action
 from app.clock import Clock
 from app.configuration import REFRESH_INTERVAL, REFRESH_TIME, REFRESH_TOKEN, TOKEN
@@ -30,8 +30,9 @@ from app.errors import (
     VendorRefused,
     VendorUnauthorized,
 )
-from app.events import Origin, grant_revoked
 from app.ids import new_id
+from app.ingest import intake
+from app.ingest.events import Origin, grant_revoked
 from app.registry import Provider, Registry
 from app.settings.types import OAuthApp
 from app.store import instances, pollers

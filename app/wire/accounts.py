@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from app import configuration
-from app.accounts import Found
 from app.errors import BadRequest
+from app.tenancy.accounts import Found
 from app.wire import dates
 from app.wire.names import MaybeName, Name
 

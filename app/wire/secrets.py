@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from app.tenants import NewSecrets
+from app.tenancy.tenants import NewSecrets
 
 
 class LoginOrder(BaseModel):

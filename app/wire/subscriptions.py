@@ -8,7 +8,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from app import configuration
-from app.notifications import Sent
+from app.delivery.notifications import Sent
 from app.store.notifications import Subscribed
 from app.store.tables import Notification, Subscription
 from app.wire import dates

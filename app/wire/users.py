@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from pydantic_core import PydanticCustomError
 
-from app import roles
 from app.store.tables import Role, User
-from app.users import PASSWORD_LENGTHS, Wish
+from app.tenancy import roles
+from app.tenancy.users import PASSWORD_LENGTHS, Wish
 from app.wire import dates
 from app.wire.lenient import LenientBody
 from app.wire.names import MaybeName

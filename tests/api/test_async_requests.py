@@ -16,7 +16,7 @@ from processes import PATIENCE
 from sqlalchemy import select, update
 
 from app.async_requests import RequestWorker
-from app.poller import PollWorker
+from app.polling.poller import PollWorker
 from app.store import outbox
 from app.store.tables import AsyncRequest, Callback, Delivery, Instance, Notification, Subscription, table
 from app.vault.sealing import Sealer

@@ -16,11 +16,12 @@ from people import PASSWORD, asked, called, found, hire, logged_in, settle
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import audit, intake, main
+from app import audit, main
 from app.audit import Action
 from app.errors import DatabaseUnavailable
-from app.events import Origin
 from app.hubs.documents import Change
+from app.ingest import intake
+from app.ingest.events import Origin
 from app.store import audit as store
 from app.store import instances, outbox
 from app.store.audit import Wanted

@@ -17,11 +17,12 @@ from people import PASSWORD, called, found, hire, let_time_pass, logged_in, work
 from processes import PATIENCE
 from sqlalchemy import func, select
 
-from app import authentication, logs, passwords
+from app import logs
 from app.errors import Unauthorized
 from app.store import tenants, users
 from app.store.tables import Secret, SecretKind, User, table
-from app.tenants import digest
+from app.tenancy import authentication, passwords
+from app.tenancy.tenants import digest
 
 
 async def secrets_of(gateway: Gateway, user_id: int) -> dict[str, int]:

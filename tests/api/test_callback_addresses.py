@@ -8,8 +8,8 @@ import httpx
 import pytest
 from gateway import Gateway
 
-from app import importer
-from app.importer import Outcome
+from app.provisioning import importer
+from app.provisioning.importer import Outcome
 from app.store.tables import Subscription, table
 
 KEY = "event.notification.callback.url"

@@ -12,10 +12,10 @@ import pytest
 from gateway import Gateway
 from sqlalchemy import insert, select, update
 
-from app import events, intake
 from app.async_requests import RequestWorker
 from app.delivery.dispatcher import DispatchWorker
-from app.events import Origin
+from app.ingest import events, intake
+from app.ingest.events import Origin
 from app.store import instances, outbox
 from app.store.tables import Callback, Credential, Delivery, Instance, Subscription, Via, table
 from app.vault.credentials import Secrets

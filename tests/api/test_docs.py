@@ -11,9 +11,9 @@ import httpx
 import pytest
 from gateway import Gateway
 
-from app import swagger
 from app.api import reference_page
 from app.main import BASE_PATH
+from app.openapi import swagger
 
 ROOT = "http://gateway"
 

@@ -11,9 +11,10 @@ from gateway import Gateway
 from people import asked, settle
 from sqlalchemy import select, update
 
-from app import event_log, intake
-from app.events import Origin
+from app import event_log
 from app.hubs.documents import Change
+from app.ingest import intake
+from app.ingest.events import Origin
 from app.store import event_log as store
 from app.store import instances
 from app.store.tables import Delivery, Event, Notification, Via, table

@@ -15,7 +15,7 @@ from gateway import Gateway
 from sqlalchemy import select, update
 from twins import twin_of
 
-from app.poller import PollWorker
+from app.polling.poller import PollWorker
 from app.store.tables import Account, Event, Instance, Poller, table
 from app.upstream import oauth
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from gateway import Gateway
 
-from app import tenants
+from app.tenancy import tenants
 
 
 async def connected(

@@ -13,8 +13,8 @@ from acme import REDIRECT_URI
 from gateway import Gateway, cut_after
 from sqlalchemy import func, select
 
-from app import tenants
 from app.store.tables import Callback, Credential, Instance, Poller, Subscription, table
+from app.tenancy import tenants
 
 # The body of the vendor's own guide, with its unbalanced quote.
 POLLER_CONFIGURATION = {

@@ -11,10 +11,10 @@ from gateway import Gateway
 from people import asked, settle
 from sqlalchemy import func, select, update
 
-from app import intake, notifications, subscribing
-from app.delivery import carried
-from app.events import Origin
+from app.delivery import carried, notifications, subscribing
 from app.hubs.documents import Change
+from app.ingest import intake
+from app.ingest.events import Origin
 from app.store import instances, outbox
 from app.store.tables import (
     NO_CALLBACK,

@@ -41,7 +41,7 @@ async def test_an_unplanned_error_is_a_500_that_tells_nothing(
     async def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("the inside")
 
-    monkeypatch.setattr("app.instances.find", broken)
+    monkeypatch.setattr("app.provisioning.instances.find", broken)
     answer = await gateway.http.get("/instances", headers=gateway.platform)
     assert answer.status_code == 500
     assert answer.json()["requestId"] == answer.headers["Elements-Request-Id"]

@@ -8,10 +8,10 @@ from gateway import Gateway
 from people import asked, settle
 from sqlalchemy import insert, select
 
-from app import intake
-from app.events import Origin
 from app.hubs.documents import Change
 from app.ids import new_id
+from app.ingest import intake
+from app.ingest.events import Origin
 from app.store import instances
 from app.store.tables import Attempt, Delivery, Event, Notification, Via, table
 

@@ -22,14 +22,15 @@ from people import PASSWORD, called, hire, works
 from processes import PATIENCE
 from starlette.types import Receive
 
-from app import passwords, rates
+from app import rates
 from app.api.requests import RequestLog
 from app.api.slow_bodies import BodyTimeout, SlowBodies
 from app.errors import TooManyRequests, Unauthorized
 from app.main import BASE_PATH
 from app.rates import Allowance, Rates
 from app.store import instances
-from app.tenants import digest
+from app.tenancy import passwords
+from app.tenancy.tenants import digest
 
 LOGIN = "/authentication"
 
@@ -120,7 +121,7 @@ async def test_guesses_at_a_password_end_before_any_work(
 
     with monkeypatch.context() as patched:
         patched.setattr(passwords, "fits", looked)
-        patched.setattr("app.authentication.log_in", looked)
+        patched.setattr("app.tenancy.authentication.log_in", looked)
         for username in (ann.email, " ANN@example.com"):
             assert await log_in(strict.http, username, PASSWORD) == 429
     assert await log_in(strict.http, bob.email, PASSWORD) == 200
@@ -313,7 +314,7 @@ async def test_an_unplanned_error_is_as_safe(gateway: Gateway, monkeypatch: pyte
     async def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("app.instances.find", broken)
+    monkeypatch.setattr("app.provisioning.instances.find", broken)
     answer = await gateway.http.get("/instances", headers=gateway.platform)
     assert (answer.status_code, answer.headers["X-Content-Type-Options"]) == (500, "nosniff")
     assert answer.headers["Cache-Control"] == "no-store"

@@ -19,10 +19,10 @@ from processes import until
 from sqlalchemy import select
 from twins import twin_of
 
-from app import updates
 from app.configuration import is_secret
 from app.delivery.dispatcher import DispatchWorker
-from app.poller import PollWorker
+from app.polling.poller import PollWorker
+from app.provisioning import updates
 from app.store import events
 from app.store.tables import (
     Callback,

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, insert, select, update
 
-from app import tenants
 from app.store import async_requests, instances, outbox, retention
 from app.store.engine import Database
 from app.store.leases import lease_of
 from app.store.tables import AsyncRequest, Callback, Delivery, Subscription, table
+from app.tenancy import tenants
 
 NOW = datetime(2026, 1, 5, 10, tzinfo=UTC)
 SOON = timedelta(seconds=30)

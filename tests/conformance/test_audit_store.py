@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from app import acting, audit, tenants
+from app import acting, audit
 from app.acting import Actor
 from app.audit import Action
 from app.errors import DatabaseUnavailable
@@ -21,6 +21,7 @@ from app.store import migrations
 from app.store.audit import Wanted
 from app.store.engine import Database
 from app.store.tables import AuditEntry
+from app.tenancy import tenants
 
 NOW = datetime(2026, 1, 5, 10, tzinfo=UTC)
 ANN = Actor("ann@example.com", user_id=7, address="203.0.113.7", request_id="r")

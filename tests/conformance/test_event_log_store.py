@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import event as hooks
 from sqlalchemy import insert, select, text, update
 
-from app import ids, tenants
+from app import ids
 from app.store import event_log, instances, notifications, outbox
 from app.store.engine import Database
 from app.store.event_log import Wanted
@@ -25,6 +25,7 @@ from app.store.tables import (
     Subscription,
     table,
 )
+from app.tenancy import tenants
 
 START = datetime(2026, 1, 5, 10, tzinfo=UTC)
 STEP = timedelta(seconds=10)

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from app import intake, memory
-from app.events import Origin
 from app.hubs.documents import Change
-from app.recollection import Recollection
+from app.ingest import intake, memory
+from app.ingest.events import Origin
+from app.ingest.recollection import Recollection
 from app.store import events, known_objects
 from app.store.engine import Database
 from app.store.known_objects import Known

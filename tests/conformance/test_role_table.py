@@ -18,9 +18,9 @@ from people import PASSWORD
 from worlds import Operation, Store, World
 
 from app.main import create_app
-from app.roles import includes
 from app.settings import load
 from app.store.tables import Role
+from app.tenancy.roles import includes
 
 APP = create_app(load(_env_file=None), with_workers=False)
 PLATFORM = [

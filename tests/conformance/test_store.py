@@ -16,7 +16,6 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import tenants as secrets
 from app.settings import Settings
 from app.store import (
     accounts,
@@ -53,6 +52,7 @@ from app.store.tables import (
     Subscription,
     table,
 )
+from app.tenancy import tenants as secrets
 
 NOW = datetime(2026, 1, 5, 10, tzinfo=UTC)
 SOON = timedelta(seconds=30)

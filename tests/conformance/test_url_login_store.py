@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import insert, select
 
-from app import tenants
 from app.store import instances, outbox, url_logins
 from app.store.engine import Database
 from app.store.tables import Callback, Delivery, Subscription, table
+from app.tenancy import tenants
 
 NOW = datetime(2026, 1, 5, 10, tzinfo=UTC)
 OLD, BARE, SHOWN = (

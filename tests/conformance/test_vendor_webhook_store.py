@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
-from app import tenants
 from app.store import instances, vendor_webhooks
 from app.store.engine import Database
 from app.store.leases import lease_of
 from app.store.tables import Credential, Instance, VendorWebhook, table
+from app.tenancy import tenants
 
 NOW = datetime(2026, 1, 5, 10, tzinfo=UTC)
 SOON = timedelta(seconds=30)

@@ -10,13 +10,14 @@ import httpx
 import pytest
 from gateway import Gateway
 
-from app import event_settings, events, intake
+from app import event_settings
 from app.configuration import MASK, is_secret
 from app.delivery import carried
 from app.delivery.carried import Carried, parse_headers
 from app.delivery.dispatcher import DispatchWorker
 from app.errors import BadRequest
-from app.events import Origin
+from app.ingest import events, intake
+from app.ingest.events import Origin
 from app.settings import load
 from app.store import instances
 from app.store.tables import Via

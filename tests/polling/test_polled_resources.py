@@ -17,8 +17,8 @@ from processes import until
 from sqlalchemy import select, update
 
 from app.api.inside import Inside
-from app.poller import PollWorker
 from app.polling import reading
+from app.polling.poller import PollWorker
 from app.store.tables import Event, Instance, Poller, table
 
 CONTENTS = {

@@ -24,10 +24,10 @@ from sqlmodel import select
 from app import configuration
 from app.errors import BadRequest, Conflict, VendorNotFound, VendorUnauthorized
 from app.hubs.documents import Call
+from app.ingest.vendor_webhooks import WebhookWorker
 from app.providers.box import Box, webhooks
 from app.store.tables import Event
 from app.upstream.client import Upstream, open_client
-from app.vendor_webhooks import WebhookWorker
 
 PRIMARY, SECONDARY = "sandbox-primary-key", "sandbox-secondary-key"
 KEYS = {"box.webhook.primary.key": PRIMARY, "box.webhook.secondary.key": SECONDARY}

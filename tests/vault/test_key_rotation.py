@@ -19,9 +19,10 @@ from gateway import Gateway
 from pydantic import SecretStr
 from sqlalchemy import Connection, LargeBinary, select, update
 
-from app import url_logins, vendor_webhooks
 from app.cli import start
+from app.delivery import url_logins
 from app.errors import BadRequest, SettingsError
+from app.ingest import vendor_webhooks
 from app.runtime import open_sealer
 from app.settings import Settings
 from app.store import encryption_keys, instances, migrations, outbox

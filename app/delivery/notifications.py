@@ -12,9 +12,10 @@ from itertools import accumulate, islice
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import audit, callbacks, ceql, configuration, event_settings, subscribing
+from app import audit, ceql, configuration, event_settings
 from app.audit import Action
 from app.ceql import Comparison, Condition
+from app.delivery import callbacks, subscribing
 from app.errors import BadRequest, Conflict, NotFound
 from app.ids import LARGEST_ID, SLACK, first_id_at, new_id
 from app.runtime import Runtime

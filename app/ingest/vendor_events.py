@@ -10,11 +10,12 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import configuration, intake, vendor_webhooks
+from app import configuration
 from app.errors import BadRequest, Unauthorized
-from app.events import EVENTS_PER_NOTIFICATION, Origin
 from app.hubs.documents import Announcement, Call, Power
 from app.ids import LARGEST_ID
+from app.ingest import intake, vendor_webhooks
+from app.ingest.events import EVENTS_PER_NOTIFICATION, Origin
 from app.registry import Provider
 from app.runtime import Runtime
 from app.store import pollers, wakeups

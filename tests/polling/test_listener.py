@@ -14,10 +14,11 @@ from gateway import Gateway
 from processes import PATIENCE
 from sqlalchemy import event, select, update
 
-from app import event_settings, listener
+from app import event_settings
 from app.hubs.documents import ChangePage
-from app.listener import ListenWorker
-from app.poller import Account, PollWorker
+from app.polling import listener
+from app.polling.listener import ListenWorker
+from app.polling.poller import Account, PollWorker
 from app.settings import load
 from app.store import pollers
 from app.store.tables import Event, Poller, table

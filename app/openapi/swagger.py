@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from app.errors import NotFound
-from app.swagger_schemas import Converter, Schema, referenced
+from app.openapi.swagger_schemas import Converter, Schema, referenced
 
 BASE_PATH = "/elements/api-v2"
 HUB_PATH = f"{BASE_PATH}/hubs/{{hub}}"

@@ -7,11 +7,11 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import twins
-from app.events import Origin
 from app.hubs.documents import Change
 from app.hubs.entries import object_key
-from app.recollection import REMEMBERED, Recollection
+from app.ingest import twins
+from app.ingest.events import Origin
+from app.ingest.recollection import REMEMBERED, Recollection
 from app.store import known_objects
 from app.store.tables import Instance, Via
 

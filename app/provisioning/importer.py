@@ -12,19 +12,21 @@ import orjson
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import callbacks, configuration, event_settings, instances
+from app import configuration, event_settings
 from app.configuration import REFRESH_TOKEN
+from app.delivery import callbacks
 from app.errors import BadRequest, GatewayError, NotFound
 from app.event_settings import EventSettings
-from app.instances import Kept, Order
 from app.polling import resources
+from app.provisioning import instances
+from app.provisioning.instances import Kept, Order
 from app.registry import Provider
 from app.runtime import Runtime
 from app.store import instances as rows
 from app.store import users
 from app.store.tables import Instance, Role
 from app.store.tenants import Caller
-from app.tenants import digest
+from app.tenancy.tenants import digest
 from app.upstream import oauth
 from app.vault.credentials import app_of
 from app.wire import instances as wire

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from app import swagger
 from app.errors import NotFound
-from app.swagger import Document
-from app.swagger_schemas import Schema, referenced
+from app.openapi import swagger
+from app.openapi.swagger import Document
+from app.openapi.swagger_schemas import Schema, referenced
 
 
 def docs(document: Document, name: str, names: Collection[str]) -> Document:

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from app.errors import DatabaseUnavailable, NotSupported, VendorForbidden, VendorNotFound
 from app.hubs.documents import Channel, DocumentsProvider, News
-from app.poller import Account, EventStream, Reader
+from app.polling.poller import Account, EventStream, Reader
 from app.runtime import Runtime
 from app.store import pollers
 from app.store.leases import Lease, lease_of

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import documents, intake
+from app import documents
 from app.backoff import after_failed_poll
 from app.errors import (
     DatabaseUnavailable,
@@ -23,8 +23,9 @@ from app.errors import (
     VendorError,
     VendorUnavailable,
 )
-from app.events import EVENTS_PER_NOTIFICATION, Origin, gap
 from app.hubs.documents import ChangePage, DocumentsProvider
+from app.ingest import intake
+from app.ingest.events import EVENTS_PER_NOTIFICATION, Origin, gap
 from app.polling import reading
 from app.runtime import Runtime
 from app.store import instances, outages, pollers

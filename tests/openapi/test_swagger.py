@@ -11,16 +11,17 @@ from jsonschema_path.paths import SchemaPath
 from openapi_spec_validator import OpenAPIV2SpecValidator, OpenAPIV31SpecValidator
 from openapi_spec_validator.validation import keywords
 
-from app import registry, swagger
+from app import registry
 from app.api.contract import DescribedApi
 from app.api.swaggers import Swaggers
 from app.errors import NotFound
 from app.hubs.documents import Power
 from app.main import create_app
+from app.openapi import swagger
+from app.openapi.swagger import Document
+from app.openapi.swagger_schemas import Converter
 from app.registry import Provider
 from app.settings import load
-from app.swagger import Document
-from app.swagger_schemas import Converter
 
 PROVIDERS = registry.discover({}).providers
 DOCUMENTS = ["hub", "platform", *(provider.key for provider in PROVIDERS)]

@@ -19,11 +19,12 @@ from calling_vendor import CALLED, PUBLIC_URL, Scene, Vendor
 from gateway import Gateway
 from processes import until
 
-from app import event_settings, watching
+from app import event_settings
 from app.clock import Clock
 from app.errors import GrantRevoked, VendorForbidden, VendorThrottled, VendorUnavailable
+from app.ingest.vendor_webhooks import CHECK, FAREWELL, WebhookWorker
+from app.provisioning import watching
 from app.store.tables import Credential, Instance, VendorWebhook
-from app.vendor_webhooks import CHECK, FAREWELL, WebhookWorker
 from app.workers import working
 
 

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import audit, roles
+from app import audit
 from app.audit import Action
 from app.errors import Forbidden, NotFound
 from app.runtime import Runtime
@@ -16,7 +16,8 @@ from app.store import tenants
 from app.store.engine import Database
 from app.store.tables import Organization, Role, SecretKind
 from app.store.tenants import Caller
-from app.tenants import digest
+from app.tenancy import roles
+from app.tenancy.tenants import digest
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,9 @@ from urllib.parse import urlsplit
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import audit, event_settings, url_logins
+from app import audit, event_settings
 from app.audit import Action
+from app.delivery import url_logins
 from app.delivery.carried import Carried
 from app.errors import Conflict, NotFound
 from app.event_settings import Receiver

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import audit, roles
+from app import audit
 from app.audit import Action
 from app.errors import BadRequest, Conflict, NotFound
 from app.runtime import Runtime
@@ -18,6 +18,7 @@ from app.store import accounts, instances, tenants, users
 from app.store.tables import FAILURE_POLICY, Account, FailurePolicy, Instance, Role
 from app.store.tenants import Caller
 from app.store.users import Wanted
+from app.tenancy import roles
 from app.vault.credentials import Secrets
 
 _SETTINGS_LIMIT = 100  # keys

@@ -11,12 +11,14 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import audit, callbacks, configuration, documents, event_settings, instances, url_logins, watching
+from app import audit, configuration, documents, event_settings
 from app.audit import Action
 from app.configuration import MANAGED
+from app.delivery import callbacks, url_logins
 from app.errors import BadRequest, Conflict, DatabaseUnavailable, LostRace, NotFound, VendorError
 from app.event_settings import EventSettings
-from app.instances import Connected
+from app.provisioning import instances, watching
+from app.provisioning.instances import Connected
 from app.runtime import Runtime
 from app.store import instances as rows
 from app.store import pollers, vendor_webhooks, wakeups

@@ -10,10 +10,10 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import memory
-from app.events import Origin, Package, Recipient, pack
 from app.hubs.documents import Change
 from app.hubs.entries import object_key
+from app.ingest import memory
+from app.ingest.events import Origin, Package, Recipient, pack
 from app.store import events, outbox
 from app.store.tables import DeliveryObject, Instance, Subscription
 from app.wire import notifications

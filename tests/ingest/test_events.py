@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.events import Origin, Package, Recipient, pack
 from app.hubs.documents import Change
+from app.ingest.events import Origin, Package, Recipient, pack
 from app.store.tables import Instance, Subscription, Via
 
 NOW = datetime(2026, 1, 5, 10, 0, 1, 250_000, tzinfo=UTC)

@@ -10,7 +10,8 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import configuration, url_logins
+from app import configuration
+from app.delivery import url_logins
 from app.event_settings import EventSettings
 from app.hubs.documents import NEWEST, DocumentsProvider, Power
 from app.polling import reading

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import audit, passwords, roles
+from app import audit
 from app.audit import Action
 from app.errors import BadRequest, Conflict, Forbidden, NotFound
 from app.ids import LARGEST_ID
@@ -19,7 +19,8 @@ from app.store.engine import Database
 from app.store.tables import Role, SecretKind, User
 from app.store.tenants import Caller
 from app.store.users import Wanted
-from app.tenants import digest, new_token
+from app.tenancy import passwords, roles
+from app.tenancy.tenants import digest, new_token
 
 _SHOWN_AS = {
     "email": "emailAddress",

@@ -12,28 +12,28 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import audit, callbacks, configuration, documents, event_settings, watching
+from app import audit, configuration, documents, event_settings
 from app.audit import Action
 from app.configuration import REFRESH_INTERVAL, REFRESH_TIME, REFRESH_TOKEN
+from app.delivery import callbacks
 from app.errors import GatewayError, NotFound
 from app.event_settings import EventSettings
 from app.hubs.documents import NEWEST
+from app.ingest.vendor_webhooks import WebhookWorker
+from app.provisioning import watching
 from app.registry import Provider
 from app.runtime import Runtime
 from app.store import accounts, instances, outages, pollers, vendor_webhooks
 from app.store.instances import Wanted
 from app.store.tables import ExternalAuthentication, Instance, Poller, User, VendorWebhook
 from app.store.tenants import Caller
-from app.tenants import digest, new_token
+from app.tenancy.tenants import digest, new_token
 from app.upstream import oauth
 from app.upstream.oauth import Tokens
 from app.vault import codes
 from app.vault.credentials import Secrets, app_of, token_values
-from app.vendor_webhooks import WebhookWorker
 
-_REVOCATION = timedelta(seconds=5)
-"""How long a client waits for the vendors to forget the tokens of what he has deleted."""
-
+_REVOCATION = timedelta(seconds=5)  # for which a client waits until the vendors forget deleted tokens
 _REVOCATIONS = 16  # at the same time
 
 _STORED_WITHIN = timedelta(seconds=30)

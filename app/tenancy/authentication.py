@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app import acting, audit, passwords
+from app import acting, audit
 from app.acting import Actor
 from app.audit import Action
 from app.errors import Unauthorized
@@ -19,7 +19,8 @@ from app.runtime import Runtime
 from app.store import tenants, users
 from app.store.tables import SecretKind, User
 from app.store.tenants import Caller
-from app.tenants import NewSecrets, digest, new_token
+from app.tenancy import passwords
+from app.tenancy.tenants import NewSecrets, digest, new_token
 
 _CANDIDATES = 5  # organizations in which one address may log in; each costs a slow comparison
 _PAIRS = 10  # pairs of secrets that stay of those that a user asked for

@@ -15,7 +15,7 @@ from processes import PATIENCE, until
 from sqlalchemy import select, update
 
 from app.errors import DatabaseUnavailable
-from app.poller import Account, PollWorker, Reader
+from app.polling.poller import Account, PollWorker, Reader
 from app.store.tables import Delivery, Event, Instance, Notification, Poller, Subscription, table
 
 EVENTS = {
@@ -300,7 +300,7 @@ async def test_an_outage_of_the_database_is_no_failure_of_an_account(
     async def away(*_: Any) -> None:
         raise DatabaseUnavailable(ConnectionRefusedError("away"))
 
-    monkeypatch.setattr("app.poller.instances.for_worker", away)
+    monkeypatch.setattr("app.polling.poller.instances.for_worker", away)
     await bench.worker.run(claimed)
     found = await bench.poller()
     assert (found.failures, found.error, found.fence) == (0, None, None)

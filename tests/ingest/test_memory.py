@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from app.hubs.documents import Change
 from app.hubs.entries import object_key
-from app.recollection import Recollection
+from app.ingest.recollection import Recollection
 from app.store.known_objects import Known, Moved
 
 NOW = datetime(2026, 1, 5, 10, tzinfo=UTC)

@@ -18,7 +18,7 @@ from app.registry import Provider
 from app.runtime import Runtime
 from app.store import oauth_states
 from app.store.tables import OAuthState
-from app.tenants import digest
+from app.tenancy.tenants import digest
 from app.upstream import oauth
 
 PATH = "/oauth/proxy"
