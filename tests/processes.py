@@ -117,9 +117,10 @@ class House:
         told its URL. A port that somebody else has got meanwhile is exchanged for another one."""
         taken = "address already in use"
         while True:
-            url = f"http://127.0.0.1:{(port := free_port())}"
-            more = {"GATEWAY_PORT": str(port)} | ({"GATEWAY_PUBLIC_URL": url} if public else {})
-            process = self.start("serve", *words, **environment, **more)
+            port = str(free_port())
+            url = f"http://127.0.0.1:{port}"
+            more = {"GATEWAY_PUBLIC_URL": url} if public else {}
+            process = self.start("serve", "--port", port, *words, **environment, **more)
             eventually(process.has_begun, "an API process that listens, or that has ended")
             if taken not in process.said():
                 break

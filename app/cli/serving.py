@@ -31,12 +31,14 @@ commands = typer.Typer()
 @commands.command()
 def serve(
     workers: Annotated[bool, typer.Option(help="Poll and deliver in this process too.")] = True,
+    host: Annotated[str | None, typer.Option(help="Address to listen on, instead of GATEWAY_HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="TCP port, instead of GATEWAY_PORT.")] = None,
 ) -> None:
     """Serve the API, and poll and deliver beside it."""
     from app import server
     from app.main import create_app
 
-    wanted = start.configured()
+    wanted = start.configured(host=host, port=port)
     start.run(_prepare(wanted))
     # After its graceful stop uvicorn raises the signal again; a stop that was asked for is no failure.
     for name in (signal.SIGTERM, signal.SIGINT):

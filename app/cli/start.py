@@ -39,9 +39,10 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # seconds between two tries to reach th
 log = logging.getLogger(__name__)
 
 
-def configured() -> Settings:
-    """The settings of this process, with its log and its keys as they ask for. Raises SettingsError."""
-    wanted = settings.load()
+def configured(**options: object) -> Settings:
+    """The settings of this process, with its log and its keys as they ask for; an option that was given goes
+    before its setting. Raises SettingsError."""
+    wanted = settings.load(**{name: value for name, value in options.items() if value is not None})
     open_sealer(wanted)  # a missing or malformed key is said at start, not at the first account
     logs.configure(wanted.log_level, wanted.log_format)
     _allow_many_connections()
