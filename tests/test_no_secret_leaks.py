@@ -447,7 +447,12 @@ async def _broken(life: Life, instance: dict[str, Any], monkeypatch: pytest.Monk
     async def broken(*given: Any, **named: Any) -> None:
         raise RuntimeError(f"broken with {given} and {named}")
 
-    for name in ("instances.provision", "updates.update", "documents.changes", "users.create"):
+    for name in (
+        "provisioning.instances.provision",
+        "provisioning.updates.update",
+        "documents.changes",
+        "tenancy.users.create",
+    ):
         with monkeypatch.context() as patched:
             patched.setattr(f"app.{name}", broken)
             order = await life.gateway.order("egnyte", **CARRIED)
