@@ -103,6 +103,14 @@ def create_app(settings: Settings, *, with_workers: bool) -> FastAPI:
     return app
 
 
+def build_routes(app: FastAPI) -> None:
+    """FastAPI builds the routes of a router when the first request gets there, which takes a second in which
+    this process does nothing else; a path that nobody has gets everywhere."""
+    nowhere = {"type": "http", "method": "GET", "path": "/-", "root_path": "", "headers": []}
+    for route in app.routes:
+        route.matches(nowhere)
+
+
 def with_inside(runtime: Runtime, app: FastAPI) -> Runtime:
     """The runtime of workers that ask for lists of this application, too."""
     return replace(runtime, inside=Inside(lambda: app))

@@ -35,15 +35,18 @@ def serve(
     port: Annotated[int | None, typer.Option(help="TCP port, instead of GATEWAY_PORT.")] = None,
 ) -> None:
     """Serve the API, and poll and deliver beside it."""
-    from app import server
-    from app.main import create_app
-
     wanted = start.configured(host=host, port=port)
     start.run(_prepare(wanted))
+    with start.loading():
+        from app import server
+        from app.main import build_routes, create_app
+
+        app = create_app(wanted, with_workers=workers)
+        build_routes(app)
     # After its graceful stop uvicorn raises the signal again; a stop that was asked for is no failure.
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: sys.exit(0))
-    server.run(create_app(wanted, with_workers=workers), wanted)
+    server.run(app, wanted)
 
 
 @commands.command()
@@ -88,8 +91,9 @@ async def _work(wanted: Settings) -> None:
 
 def _application(wanted: Settings, runtime: Runtime) -> FastAPI:
     """What a worker asks for lists, without a network in front of it."""
-    from app.main import create_app
+    with start.loading():
+        from app.main import create_app
 
-    app = create_app(wanted, with_workers=False)
+        app = create_app(wanted, with_workers=False)
     app.state.runtime = runtime
     return app
