@@ -43,6 +43,7 @@ from app.store.tables import (
     Subscription,
     Via,
 )
+from app.tasks import to_its_end
 from app.wire import async_requests as wire
 
 _ATTEMPTS = 8  # the last one about 10 minutes after the first
@@ -177,24 +178,29 @@ class RequestWorker:
     async def run(self, request: AsyncRequest) -> bool:
         """Runs one request. False: it is never due again at once."""
         lease, attempts = lease_of(request), request.attempts + 1
-        if attempts > _ATTEMPTS:  # the worker of the last one has died
-            await self._end(request, lease, _failure(VendorUnavailable("The request was begun too often")))
-            return False
-        if not await self._begin(lease, attempts):
-            return False
         try:
-            answer = await self._answer(request)
+            answer = await self._attempt(request, lease, attempts)
         except asyncio.CancelledError:
             await self._postpone(lease, self._runtime.clock.now(), attempts=request.attempts)
             raise
-        wait = _rest(answer, attempts)
-        if wait is not None:
-            unsure = request.may_be_done or not isinstance(answer.error, VendorThrottled)
-            due_at = self._runtime.clock.now() + wait
-            await self._postpone(lease, due_at, attempts=attempts, may_be_done=unsure)
-            return False
-        await self._end(request, lease, answer)
+        if answer is not None:
+            await to_its_end(self._settle(request, lease, answer, attempts))
         return False
+
+    async def _attempt(self, request: AsyncRequest, lease: Lease, attempts: int) -> Answer | None:
+        """None where the lease was lost."""
+        if attempts > _ATTEMPTS:  # the worker of the last one has died
+            return _failure(VendorUnavailable("The request was begun too often"))
+        return await self._answer(request) if await self._begin(lease, attempts) else None
+
+    async def _settle(self, request: AsyncRequest, lease: Lease, answer: Answer, attempts: int) -> None:
+        wait = _rest(answer, attempts)
+        if wait is None:
+            await self._end(request, lease, answer)
+            return
+        unsure = request.may_be_done or not isinstance(answer.error, VendorThrottled)
+        due_at = self._runtime.clock.now() + wait
+        await self._postpone(lease, due_at, attempts=attempts, may_be_done=unsure)
 
     async def _answer(self, request: AsyncRequest) -> Answer:
         """What the surface says; what fails otherwise is an answer too."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -108,28 +108,36 @@ async def open_runtime(
     clock = clock or Clock()
     elements = registry.discover(settings.provider_base_urls)
     sealer = open_sealer(settings)
-    database = open_database(settings)
-    vendors = open_client(
-        connections=settings.vendor_connections, timeout=settings.vendor_timeout, agent=AGENT
-    )
-    # Connections that are held for minutes, in a pool of their own.
-    waits = open_client(connections=settings.long_polls_at_once, timeout=settings.vendor_timeout, agent=AGENT)
-    # Hosts that a vendor's answer names and that are not its own: by the rules for callbacks.
-    elsewhere = open_client(
-        connections=settings.vendor_connections,
-        timeout=settings.vendor_timeout,
-        agent=AGENT,
-        socket_factory=checked_sockets(settings.callback_allowed_networks),
-    )
-    egress = Egress(
-        timeout=settings.callback_timeout,
-        allowed=settings.callback_allowed_networks,
-        connections=settings.callbacks_at_once * settings.callback_concurrency,
-        agent=AGENT,
-        look_up=look_up,
-    )
-    credentials = Credentials(database, sealer, vendors, elements, clock, settings.oauth_apps)
-    try:
+    async with AsyncExitStack() as opened:
+        database = open_database(settings)
+        opened.push_async_callback(database.close)
+        vendors = open_client(
+            connections=settings.vendor_connections, timeout=settings.vendor_timeout, agent=AGENT
+        )
+        opened.push_async_callback(vendors.aclose)
+        # Connections that are held for minutes, in a pool of their own.
+        waits = open_client(
+            connections=settings.long_polls_at_once, timeout=settings.vendor_timeout, agent=AGENT
+        )
+        opened.push_async_callback(waits.aclose)
+        # Hosts that a vendor's answer names and that are not its own: by the rules for callbacks.
+        elsewhere = open_client(
+            connections=settings.vendor_connections,
+            timeout=settings.vendor_timeout,
+            agent=AGENT,
+            socket_factory=checked_sockets(settings.callback_allowed_networks),
+        )
+        opened.push_async_callback(elsewhere.aclose)
+        egress = Egress(
+            timeout=settings.callback_timeout,
+            allowed=settings.callback_allowed_networks,
+            connections=settings.callbacks_at_once * settings.callback_concurrency,
+            agent=AGENT,
+            look_up=look_up,
+        )
+        opened.push_async_callback(egress.close)
+        credentials = Credentials(database, sealer, vendors, elements, clock, settings.oauth_apps)
+        opened.push_async_callback(credentials.close, patience=settings.drain_timeout)
         yield Runtime(
             settings=settings,
             clock=clock,
@@ -147,10 +155,3 @@ async def open_runtime(
             rates=Rates(callers=settings.caller_rate, failures=settings.failed_authentications),
             wakeups=Wakeups(),
         )
-    finally:
-        await credentials.close(patience=settings.drain_timeout)
-        await egress.close()
-        await elsewhere.aclose()
-        await waits.aclose()
-        await vendors.aclose()
-        await database.close()

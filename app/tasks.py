@@ -10,13 +10,18 @@ T = TypeVar("T")
 
 
 async def to_its_end(step: Coroutine[Any, Any, T]) -> T:
-    """Awaits a step that a cancellation may follow but not interrupt."""
-    task = asyncio.create_task(step)
+    """Awaits a step that cancellations may follow but not interrupt."""
+    task, cancelled = asyncio.create_task(step), None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
     try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise
+        return task.result()
+    finally:
+        if cancelled is not None:
+            raise cancelled  # a failure of the step is its context
 
 
 async def answered(step: Coroutine[Any, Any, T], *, within: float, grace: float) -> T:

@@ -46,22 +46,21 @@ class Loop(Generic[Row]):
     _away: bool = False
 
     async def forever(self) -> None:
-        """Returns when draining began and everything in flight has ended."""
-        while not self.draining.is_set():
-            self.wakeup.clear()
-            free = self.places - len(self._running)
-            claimed = await self._claim()
-            if claimed is None:
-                await asyncio.sleep(_AFTER_ERROR)
-                continue
-            for row in claimed:
-                task = asyncio.create_task(self._guarded(row))
-                self._running.add(task)
-                task.add_done_callback(self._done)
-            if len(self._running) >= self.places or len(claimed) < min(free, _FEW):
-                await self._sleep()
-        if self._running:
-            await asyncio.gather(*self._running, return_exceptions=True)
+        """Returns when draining began and everything in flight has ended; cancelled, it cancels that too."""
+        async with asyncio.TaskGroup() as group:
+            while not self.draining.is_set():
+                self.wakeup.clear()
+                free = self.places - len(self._running)
+                claimed = await self._claim()
+                if claimed is None:
+                    await asyncio.sleep(_AFTER_ERROR)
+                    continue
+                for row in claimed:
+                    task = group.create_task(self._guarded(row))
+                    self._running.add(task)
+                    task.add_done_callback(self._done)
+                if len(self._running) >= self.places or len(claimed) < min(free, _FEW):
+                    await self._sleep()
 
     async def _claim(self) -> Sequence[Row] | None:
         """None when the database could not be asked."""

@@ -158,6 +158,40 @@ async def test_draining_waits_for_what_runs_and_claims_nothing_more() -> None:
     assert (done, bench.due) == ([1], [2])
 
 
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_loop_that_is_cancelled_ends_what_runs_wherever_it_is_itself(
+    monkeypatch: pytest.MonkeyPatch, *, fails: bool
+) -> None:
+    """In a claim, or in the rest after one that has failed."""
+    monkeypatch.setattr(workers, "_AFTER_ERROR", 10 * PATIENCE)
+    ended: list[int] = []
+    again = asyncio.Event()
+
+    async def run(row: int) -> bool:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(row)
+        return False
+
+    async def claim(places: int) -> list[int]:
+        if bench.due:
+            return await bench.claim(places)
+        again.set()
+        if not fails:
+            await asyncio.Event().wait()
+        raise OSError
+
+    bench = Bench(run, idle=0.001)
+    bench.loop.claim = claim
+    bench.due = [1]
+    task = asyncio.create_task(bench.loop.forever())
+    await again.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    assert (task.cancelled(), ended) == (True, [1])
+
+
 async def test_an_outage_is_one_line_when_it_begins_and_one_when_it_is_over(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 from urllib.parse import quote
 
+import httpx
 import orjson
 from fastapi import Depends, Header, Query, Response
 from python_multipart.multipart import parse_options_header
@@ -73,22 +74,35 @@ async def _byte_range(
 RangeDep = Annotated[str | None, Depends(_byte_range)]
 
 
+async def passed_on(download: Download) -> Response:
+    """A file as an answer. Where it cannot be one, the vendor's response is closed."""
+    try:
+        return Bytes(download)
+    except BaseException:
+        await download.response.aclose()
+        raise
+
+
 class Bytes(StreamingResponse):
-    """The bytes of a file, passed on at the pace at which the client takes them."""
+    """The bytes of a file, at the pace at which the client takes them; `passed_on` makes these."""
 
     def __init__(self, download: Download) -> None:
         self._response = download.response
-        known = {name: self._response.headers[name] for name in _PASSED_ON if name in self._response.headers}
+        # Byte for byte as they came, whatever the vendor has written them in: so are ours sent.
+        given = httpx.Headers(self._response.headers.raw, encoding="latin-1")
+        known = {name: given[name] for name in _PASSED_ON if name in given}
         super().__init__(
             self._response.aiter_raw(),
             self._response.status_code,
             {
                 **known,
                 "accept-ranges": "bytes",
-                "content-disposition": _disposition(download),
+                "content-disposition": _disposition(
+                    download.name, given.get("content-disposition") or "attachment"
+                ),
                 "cache-control": "private, no-cache",  # an ended link shows nothing, also where it was opened
             },
-            media_type=self._response.headers.get("content-type") or _OCTETS,
+            media_type=given.get("content-type") or _OCTETS,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,13 +112,12 @@ class Bytes(StreamingResponse):
             await self._response.aclose()
 
 
-def _disposition(download: Download) -> str:
+def _disposition(name: str | None, given: str) -> str:
     """RFC 6266: the name for old clients, and the whole of it for all others."""
-    given = download.response.headers.get("content-disposition") or "attachment"
     attached = given.partition(";")[0].strip().lower() == "attachment"  # else a browser would run it here
-    if download.name is None and attached and given.isascii():
-        return str(given)
-    name = download.name or parse_options_header(given)[1].get(b"filename", b"file").decode(errors="replace")
+    if name is None and attached and given.isascii():
+        return given
+    name = name or parse_options_header(given)[1].get(b"filename", b"file").decode(errors="replace")
     plain = "".join(letter if " " <= letter <= "~" and letter not in '"\\%' else "_" for letter in name)
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 

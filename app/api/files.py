@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app import documents, links
 from app.api import multipart
-from app.api.answers import AnswersDep, Bytes, RangeDep, done
+from app.api.answers import AnswersDep, RangeDep, done, passed_on
 from app.api.bodies import JsonRoute
 from app.api.deps import InstanceDep, PublicUrlDep, RuntimeDep
 from app.api.paging import PAGE_SIZE, NextPageQuery, PageQuery, PageSizeQuery
@@ -133,7 +133,7 @@ async def download_file(
     byte_range: RangeDep,
 ) -> Response:
     """Downloads a file, or the part of it that a Range header asks for."""
-    return Bytes(await hub.download(file, byte_range=byte_range))
+    return await passed_on(await hub.download(file, byte_range=byte_range))
 
 
 @files.route("DELETE", "", response_class=Response)
@@ -250,7 +250,7 @@ async def download_revision(
     byte_range: RangeDep,
 ) -> Response:
     """Downloads one version of a file."""
-    return Bytes(await hub.download(file, byte_range=byte_range, revision_id=revision_id))
+    return await passed_on(await hub.download(file, byte_range=byte_range, revision_id=revision_id))
 
 
 @files.route("POST", "/revisions/{revisionId}/restore", response_model=CloudFileBody)

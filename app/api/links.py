@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 
 from app import links
-from app.api.answers import Bytes, RangeDep
+from app.api.answers import RangeDep, passed_on
 from app.api.deps import RuntimeDep, client_of
 from app.api.problems import responses
 from app.errors import NotFound
@@ -24,4 +24,4 @@ async def follow_link(
 ) -> Response:
     """Downloads the file behind a `cloudElementsLink`."""
     with runtime.rates.attempt(client_of(request), token, alone=True, refusal=NotFound):
-        return Bytes(await links.follow(runtime, token, byte_range))
+        return await passed_on(await links.follow(runtime, token, byte_range))

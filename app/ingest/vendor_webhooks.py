@@ -88,10 +88,15 @@ class WebhookWorker:
     async def run(self, row: VendorWebhook) -> bool:
         """Looks after one webhook. False: nothing of it is due again at once."""
         try:
-            await self._look_after(row)
+            await self._attempt(row)
         except asyncio.CancelledError:
             await self._release(row)
             raise
+        return False
+
+    async def _attempt(self, row: VendorWebhook) -> None:
+        try:
+            await self._look_after(row)
         except DatabaseUnavailable:
             await outages.repeat(partial(self._release, row), patience=_STORING)
         except GatewayError as error:
@@ -99,7 +104,6 @@ class WebhookWorker:
         except Exception as error:
             log.exception("vendor webhook failed unexpectedly", extra={"instance": row.instance_id})
             await self._rest(row, VendorError(f"internal error: {type(error).__name__}"))
-        return False
 
     async def _release(self, row: VendorWebhook) -> None:
         async with self._runtime.database.write() as connection:

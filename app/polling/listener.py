@@ -17,6 +17,7 @@ from app.runtime import Runtime
 from app.store import pollers
 from app.store.leases import Lease, lease_of
 from app.store.tables import Poller
+from app.tasks import to_its_end
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +130,7 @@ class ListenWorker:
                     await self._draining.wait()
             except TimeoutError:
                 await self._tried(self._prolong)
-        await self._tried(self._give_back)
+        await to_its_end(self._tried(self._give_back))  # nobody else does it: the holds are over
 
     async def _tried(self, step: Callable[[], Awaitable[None]]) -> None:
         try:

@@ -82,11 +82,15 @@ class Reader:
         rests; where it is cancelled, or the database was away, the lease is given back."""
         lease = lease_of(poller)
         try:
-            account = await self._open(poller, lease)
-            return account is not None and await step(account)
+            return await self._attempted(poller, lease, step)
         except asyncio.CancelledError:
             await self.let_go(lease, self._runtime.clock.now())
             raise
+
+    async def _attempted(self, poller: Poller, lease: Lease, step: Step) -> bool:
+        try:
+            account = await self._open(poller, lease)
+            return account is not None and await step(account)
         except DatabaseUnavailable:
             await self._repeated(partial(self.let_go, lease, self._runtime.clock.now()))
         except GatewayError as error:

@@ -92,7 +92,8 @@ async def provision(runtime: Runtime, caller: Caller, order: Order) -> Connected
     wanted = check(runtime, order)
     await callbacks.check(runtime, wanted.callback_url)
     trade = partial(exchange, runtime, order.provider, order.configuration, order.provider_data)
-    async with runtime.codes.traded(_same(runtime, caller, order), trade) as tokens:
+    same = code_key(runtime, caller.account_id, order.provider, values, order.provider_data["code"])
+    async with runtime.codes.traded(same, trade) as tokens:
         instance = await _connect(runtime, caller, order, wanted, tokens)
     return await _announced(runtime, instance)
 
@@ -117,16 +118,13 @@ async def _connect(
     return await outages.repeat(stored, patience=_STORED_WITHIN)
 
 
-def _same(runtime: Runtime, caller: Caller, order: Order) -> str:
+def code_key(
+    runtime: Runtime, account_id: int, provider: Provider, values: Mapping[str, str | None], code: object
+) -> str:
     """What an order has in common with its repetition: whose it is, and what makes its code good."""
-    keys = (
-        "oauth.api.key",
-        "oauth.api.secret",
-        "oauth.callback.url",
-        *runtime.registry.place(order.provider),
-    )
-    values = [order.configuration.get(key) for key in keys]
-    return codes.key(caller.account_id, order.provider.key, str(order.provider_data["code"]), *values)
+    app = ("oauth.api.key", "oauth.api.secret", "oauth.callback.url")
+    good_for = [values.get(key) for key in (*app, *runtime.registry.place(provider))]
+    return codes.key(account_id, provider.key, str(code), *good_for)
 
 
 def without_covered_app(

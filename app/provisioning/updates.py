@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -91,15 +93,19 @@ async def update(runtime: Runtime, account_id: int, instance_id: int, wish: Upda
     Raises what `instances.provision` and `instances.get` raise, and Conflict where others keep changing it;
     nothing has changed then.
     """
-    await _update(runtime, account_id, instance_id, wish)
+    async with AsyncExitStack() as trading:
+        await _update(runtime, account_id, instance_id, wish, trading)
     runtime.sessions.clear()
     runtime.wakeups.pollers.set()
     log.info("instance changed", extra={"instance": instance_id})
     return await instances.get(runtime, account_id, instance_id)
 
 
-async def _update(runtime: Runtime, account_id: int, instance_id: int, wish: Update) -> None:
-    """The vendor is asked outside of the transaction and at most once: a code works only once."""
+async def _update(
+    runtime: Runtime, account_id: int, instance_id: int, wish: Update, trading: AsyncExitStack
+) -> None:
+    """The vendor is asked outside of the transaction and at most once: a code works only once. What it has
+    brought is kept for a repetition where `trading` ends with an error."""
     tokens: Tokens | None = None
     cursor: str | None = None
     checked: str | None = None
@@ -111,7 +117,7 @@ async def _update(runtime: Runtime, account_id: int, instance_id: int, wish: Upd
                 await callbacks.check(runtime, url)
                 checked = url
             if tokens is None and wish.has_code:
-                tokens = await instances.exchange(runtime, found.provider, plan.values, wish.provider_data)
+                tokens = await trading.enter_async_context(_traded(runtime, found, plan, wish))
             if cursor is None and plan.needs_cursor(found):
                 cursor = await _end_of_stream(runtime, found, plan, tokens)
             return await _write(runtime, found, wish, plan, tokens, cursor)
@@ -122,6 +128,16 @@ async def _update(runtime: Runtime, account_id: int, instance_id: int, wish: Upd
                 raise
             await asyncio.sleep(_LOOK_AGAIN)  # a code is used up then, and what it brought is not given up
     raise Conflict("The instance is being changed by others all the time; try again")
+
+
+def _traded(
+    runtime: Runtime, found: Connected, plan: _Plan, wish: Update
+) -> AbstractAsyncContextManager[Tokens]:
+    same = instances.code_key(
+        runtime, found.instance.account_id, found.provider, plan.values, wish.provider_data["code"]
+    )
+    trade = partial(instances.exchange, runtime, found.provider, plan.values, wish.provider_data)
+    return runtime.codes.traded(same, trade)
 
 
 async def enable(runtime: Runtime, account_id: int, instance_id: int, *, enabled: bool) -> None:

@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import orjson
 from sqlalchemy import event, func, select, text
@@ -55,6 +56,27 @@ _when_free = Retrying(
 
 def _dumps(value: object) -> str:
     return orjson.dumps(value).decode()
+
+
+class _Connection(sqlite3.Connection):
+    """Lets everything go when it is closed. SQLite keeps the lock and the snapshot of a closed connection for
+    as long as somebody refers to a statement that was not read to its end, as the traceback of a cancelled
+    task does: nobody else could write then, or the WAL would only grow."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._cursors = WeakSet[sqlite3.Cursor]()
+
+    def cursor(self, *given: Any, **named: Any) -> Any:
+        made = super().cursor(*given, **named)
+        self._cursors.add(made)
+        return made
+
+    def close(self) -> None:
+        with suppress(KeyError):  # not by their number: another thread may forget one at any time
+            while True:
+                self._cursors.pop().close()
+        super().close()
 
 
 class Database:
@@ -115,14 +137,19 @@ class Database:
         a table is changed there by copying it, which foreign keys would not survive: they are looked at once,
         at the end. On PostgreSQL the steps have transactions of their own, and no limit of time but for
         waiting for a table that somebody uses."""
-        with outages.named():
-            async with self._unlimited().connect() as connection:
-                if not self.embedded:
-                    await _take_turn(connection)
-                yield connection
-                if self.embedded and (await connection.exec_driver_sql("PRAGMA foreign_key_check")).first():
-                    raise SettingsError("the database has rows that refer to nothing; it was left as it is")
-                await connection.commit()
+        try:
+            with outages.named():
+                async with self._unlimited().connect() as connection:
+                    if not self.embedded:
+                        await _take_turn(connection)
+                    yield connection
+                    if self.embedded:
+                        await _check_references(connection)
+                    await connection.commit()
+        except BaseException:
+            if self.embedded:  # its connection would go on without looking at foreign keys
+                await self.engine.dispose()
+            raise
         await self.engine.dispose()  # other connections know neither the new tables nor this one's mode
 
     def _unlimited(self) -> AsyncEngine:
@@ -151,6 +178,11 @@ async def _take_turn(connection: AsyncConnection) -> None:
     await connection.commit()
 
 
+async def _check_references(connection: AsyncConnection) -> None:
+    if (await connection.exec_driver_sql("PRAGMA foreign_key_check")).first():
+        raise SettingsError("the database has rows that refer to nothing; it was left as it is")
+
+
 async def places(database: Database) -> int | None:
     """How many connections the server has for all who use it; None on SQLite, which has no limit."""
     if database.embedded:
@@ -174,7 +206,7 @@ def _reading(embedded: bool) -> dict[str, Any]:
 def _connect_args(embedded: bool, timeout: timedelta, statement_timeout: timedelta | None) -> dict[str, Any]:
     """What a connection is opened with; without `statement_timeout` a statement may take any time."""
     if embedded:
-        return {"timeout": timeout.total_seconds()}
+        return {"timeout": timeout.total_seconds(), "factory": _Connection}
     settings = {
         "application_name": "elements-gateway",
         "lock_timeout": _milliseconds(timeout),
@@ -199,7 +231,6 @@ def _listen(engine: AsyncEngine, embedded: bool) -> None:
     if embedded:
         event.listen(engine.sync_engine, "connect", _set_pragmas)
         event.listen(engine.sync_engine, "begin", _begin)
-        event.listen(engine.sync_engine, "invalidate", _let_go)
         return
     event.listen(engine.sync_engine, "connect", _notice_silence)
     event.listen(engine.sync_engine, "checkout", _look_whether_open)
@@ -231,13 +262,6 @@ def _set_pragmas(connection: Any, _record: object) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         _when_free(cursor.execute, f"PRAGMA {pragma}")
     cursor.close()
-
-
-def _let_go(connection: Any, _record: object, _error: object) -> None:
-    """Ends the transaction of a connection that is thrown away because its task was cancelled. SQLite keeps
-    the lock of a closed one for as long as somebody refers to its last statement, as a traceback does."""
-    with suppress(asyncio.CancelledError):  # of a task that is cancelled again; the rollback is under way
-        connection.rollback()
 
 
 def _begin(connection: Connection) -> None:

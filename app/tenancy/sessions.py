@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
 from datetime import timedelta
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from app.wire.authorization import Authorization
@@ -44,14 +45,17 @@ class Sessions(Generic[FoundT]):
         known = self._known.get(key)
         if known is None or now - known[1] >= self._lifetime:
             known = self._known[key] = asyncio.create_task(_within(guard, find, authorization)), now
+            known[0].add_done_callback(partial(self._forget_refusal, key))
             self._known.move_to_end(key)
             if len(self._known) > _LIMIT:
                 self._known.popitem(last=False)
-        try:
-            return await asyncio.shield(known[0])
-        except Exception:
-            self._known.pop(key, None)  # a refusal is not remembered
-            raise
+        return await asyncio.shield(known[0])
+
+    def _forget_refusal(self, key: bytes, done: asyncio.Task[FoundT]) -> None:
+        """Whether anybody still waits for it or not."""
+        known = self._known.get(key)
+        if (done.cancelled() or done.exception()) and known is not None and known[0] is done:
+            del self._known[key]
 
     def clear(self) -> None:
         """Forgets everybody."""

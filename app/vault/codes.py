@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import orjson
 
+from app.tasks import to_its_end
 from app.tenancy.tenants import digest
 from app.upstream.oauth import Tokens
 
@@ -33,18 +34,25 @@ class Codes:
     @asynccontextmanager
     async def traded(self, key: str, trade: Callable[[], Awaitable[Tokens]]) -> AsyncIterator[Tokens]:
         """The tokens that `trade` gives, or gave before to a request with the same key. They are kept if the
-        body fails, and only then. Raises what `trade` raises."""
-        tokens = self._take(key) or await trade()
+        body fails or nobody waits for `trade` any more, and only then. Raises what `trade` raises."""
+        brought = self._take(key)
+
+        async def traded() -> None:
+            brought.append(await trade())
+
         try:
-            yield tokens
+            if not brought:
+                await to_its_end(traded())
+            yield brought[0]
         except BaseException:
-            self._keep(key, tokens)
+            for tokens in brought:
+                self._keep(key, tokens)
             raise
 
-    def _take(self, key: str) -> Tokens | None:
+    def _take(self, key: str) -> list[Tokens]:
         self._forget_old()
         found = self._kept.pop(key, None)
-        return found[0] if found else None
+        return [found[0]] if found else []
 
     def _keep(self, key: str, tokens: Tokens) -> None:
         self._forget_old()

@@ -160,7 +160,8 @@ class Credentials:
         if live is not None and known and self._clock.now() < live.until:
             return live.token
         lock = self._refreshing.setdefault(instance.id, asyncio.Lock())
-        return await to_its_end(self._fresh(lock, instance, provider, rejected))
+        with self._unsaved.expected():
+            return await to_its_end(self._fresh(lock, instance, provider, rejected))
 
     async def _fresh(
         self, lock: asyncio.Lock, instance: Instance, provider: Provider, rejected: str | None
@@ -190,8 +191,7 @@ class Credentials:
             raise GrantRevoked
         fence = await self._claim(instance.id, secrets.version)
         if fence is not None:
-            with self._unsaved.expected():
-                return await self._refresh(instance, provider, secrets, fence)
+            return await self._refresh(instance, provider, secrets, fence)
         if token and token != rejected and not self._is_ending(secrets, timedelta(0)):
             return token  # another process sees to the next one
         return None

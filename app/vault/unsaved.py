@@ -37,7 +37,7 @@ class Unsaved:
 
     @contextmanager
     def expected(self) -> Iterator[None]:
-        """A vendor has been asked for tokens: `close` waits for them."""
+        """Somebody asks a vendor for tokens, or is about to: `close` waits for them."""
         self._expected += 1
         try:
             yield

@@ -12,12 +12,13 @@ import httpx
 import pytest
 from acme import Acme
 from gateway import Gateway
+from held import Held
 from processes import PATIENCE
 from sqlalchemy import select, update
 
 from app.async_requests import RequestWorker
 from app.polling.poller import PollWorker
-from app.store import outbox
+from app.store import async_requests, outbox
 from app.store.tables import AsyncRequest, Callback, Delivery, Instance, Notification, Subscription, table
 from app.vault.sealing import Sealer
 
@@ -400,3 +401,23 @@ async def test_a_deleted_instance_is_told_of(gateway: Gateway, made: Any, ask: A
     await work(gateway)
     (body,) = await told(gateway)
     assert body["response"]["status"] == 404
+
+
+async def test_a_stop_does_not_cut_the_storing_of_an_answer(
+    gateway: Gateway, ask: Ask, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ask("DELETE", f"/folders?path={folder}")
+    held = Held(monkeypatch, async_requests, "end")
+    await held.cut(asyncio.create_task(work(gateway)))
+    assert (await told(gateway))[0]["response"] == {"status": 200}
+
+
+async def test_a_stop_before_a_request_has_begun_gives_it_back(
+    gateway: Gateway, ask: Ask, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ask("DELETE", f"/folders?path={folder}")
+    held = Held(monkeypatch, async_requests, "begin")
+    await held.cut(asyncio.create_task(work(gateway)))
+    (request,) = await rows(gateway, AsyncRequest)
+    assert (request.fence, request.attempts) == (None, 0)
+    assert request.due_at is not None

@@ -86,6 +86,21 @@ async def test_up_down_and_up_again(empty: Database) -> None:
     assert await tables_of(empty) == made == set(metadata.tables) | {"alembic_version"}
 
 
+async def test_a_restructuring_that_fails_leaves_references_checked(empty: Database) -> None:
+    def fails(config: Config) -> None:
+        command.upgrade(config, "head")
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await run(empty, fails)
+    async with empty.write() as connection:
+        await connection.execute(text("CREATE TABLE parent (id INTEGER PRIMARY KEY)"))
+        await connection.execute(text("CREATE TABLE child (parent_id INTEGER REFERENCES parent)"))
+    with pytest.raises(IntegrityError):
+        async with empty.write() as connection:
+            await connection.execute(text("INSERT INTO child VALUES (1)"))
+
+
 def test_processes_that_start_together_take_turns(empty_url: str, tmp_path: Path) -> None:
     environment = os.environ | {
         "GATEWAY_DATABASE_URL": empty_url,

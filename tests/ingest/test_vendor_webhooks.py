@@ -17,6 +17,7 @@ import pytest
 from acme import Acme
 from calling_vendor import CALLED, PUBLIC_URL, Scene, Vendor
 from gateway import Gateway
+from held import Held
 from processes import until
 
 from app import event_settings
@@ -24,6 +25,7 @@ from app.clock import Clock
 from app.errors import GrantRevoked, VendorForbidden, VendorThrottled, VendorUnavailable
 from app.ingest.vendor_webhooks import CHECK, FAREWELL, WebhookWorker
 from app.provisioning import watching
+from app.store import vendor_webhooks
 from app.store.tables import Credential, Instance, VendorWebhook
 from app.workers import working
 
@@ -362,6 +364,18 @@ async def test_a_stopping_worker_gives_the_row_back(scene: Scene) -> None:
     await until(lambda: scene.vendor.calls, "a call")
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+    found = await row(scene)
+    assert (found.fence, found.leased_until) == (None, None)
+    assert found.due_at
+
+
+async def test_a_worker_that_stops_while_a_failure_is_noted_gives_the_row_back(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scene.gateway.connect(**CALLED)
+    scene.vendor.error = VendorForbidden()
+    held = Held(monkeypatch, vendor_webhooks, "fail")
+    await held.cut(asyncio.create_task(scene.work()))
     found = await row(scene)
     assert (found.fence, found.leased_until) == (None, None)
     assert found.due_at

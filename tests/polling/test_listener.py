@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from box_account import Box
 from gateway import Gateway
+from held import Held
 from processes import PATIENCE
 from sqlalchemy import event, select, update
 
@@ -525,3 +526,15 @@ async def test_workers_that_start_together_share_what_there_is(
     await bench.gateway.connect("box", **EVENTS)
     other = ListenWorker(bench.runtime, asyncio.Event())
     assert [len(await worker.claim(2000)) for worker in (bench.worker, other)] == [1, 1]
+
+
+async def test_a_drain_that_is_cut_gives_all_the_same_back_what_waits(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = await bench.hold()
+    bench.draining.set()
+    held = Held(monkeypatch, pollers, "give_back")
+    await held.cut(asyncio.create_task(bench.worker.keep()))
+    await task
+    (row,) = await bench.rows(Poller)
+    assert (row.fence, row.leased_until) == (None, None)

@@ -11,11 +11,13 @@ import httpx
 import pytest
 from acme import Acme
 from gateway import Gateway, cut_after
+from held import Held
 from processes import PATIENCE, until
 from sqlalchemy import select, update
 
 from app.errors import DatabaseUnavailable
 from app.polling.poller import Account, PollWorker, Reader
+from app.store import pollers
 from app.store.tables import Delivery, Event, Instance, Notification, Poller, Subscription, table
 
 EVENTS = {
@@ -250,6 +252,17 @@ async def test_a_cancelled_poll_gives_its_lease_back(bench: Bench, acme: Acme) -
     await until(lambda: acme.steering.get("/control/requests").json()["open"], "a request that waits")
     step.cancel()
     await asyncio.gather(step, return_exceptions=True)
+    row = await bench.poller()
+    assert (row.fence, row.leased_until, row.failures) == (None, None, 0)
+
+
+async def test_a_poll_that_is_cancelled_while_its_failure_is_noted_gives_its_lease_back(
+    bench: Bench, acme: Acme, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acme.fault("403", path="/pubapi/v2/events")
+    held = Held(monkeypatch, pollers, "fail")
+    (claimed,) = await bench.worker.claim(10)
+    await held.cut(asyncio.create_task(bench.worker.run(claimed)))
     row = await bench.poller()
     assert (row.fence, row.leased_until, row.failures) == (None, None, 0)
 

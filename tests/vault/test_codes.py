@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 from gateway import Gateway
+from twins import twin_of
 
+from app.errors import Conflict
+from app.provisioning import updates
 from app.upstream.oauth import Tokens
 from app.vault.codes import Codes, key
 
@@ -48,6 +52,25 @@ async def test_a_code_that_has_connected_an_account_connects_no_second_one(
     assert "invalid_grant" in refused.json()["providerMessage"]
 
 
+async def test_a_change_that_has_failed_after_its_code_was_traded_works_again(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/instances/{(await gateway.connect())['id']}"
+    order = {"providerData": {"code": twin_of("egnyte").code(gateway.sandbox_url)}}
+
+    async def refused(*_: Any) -> None:
+        raise Conflict("overtaken")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(updates, "_write", refused)
+        answer = await gateway.http.patch(path, json=order, headers=gateway.platform)
+        assert answer.status_code == 409
+    answer = await gateway.http.patch(path, json=order, headers=gateway.platform)
+    assert answer.status_code == 200, answer.text
+    answer = await gateway.http.patch(path, json=order, headers=gateway.platform)
+    assert "invalid_grant" in answer.json()["providerMessage"]
+
+
 @pytest.mark.parametrize("name", ["oauth.api.secret", "oauth.callback.url"])
 async def test_what_a_code_brought_is_not_for_another_app(
     gateway: Gateway, sandbox: httpx.Client, name: str
@@ -84,3 +107,29 @@ async def test_what_nobody_comes_back_for_is_forgotten() -> None:
         else:
             async with codes.traded("k", refused) as found:
                 assert found is expected
+
+
+async def test_a_request_that_is_cut_while_its_code_is_traded_loses_nothing() -> None:
+    codes = Codes()
+    begun, answers = asyncio.Event(), asyncio.Event()
+
+    async def trade() -> Tokens:
+        begun.set()
+        await answers.wait()
+        return GIVEN
+
+    async def refused() -> Tokens:
+        raise LookupError
+
+    async def request() -> None:
+        async with codes.traded("k", trade):
+            raise AssertionError
+
+    task = asyncio.create_task(request())
+    await begun.wait()
+    task.cancel()
+    answers.set()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    async with codes.traded("k", refused) as found:
+        assert found is GIVEN

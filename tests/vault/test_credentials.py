@@ -13,6 +13,7 @@ import pytest
 from acme import Acme
 from box_account import Box
 from gateway import Gateway
+from held import Held
 from processes import PATIENCE, until
 from sqlalchemy import select
 
@@ -278,6 +279,22 @@ async def test_a_stop_in_the_middle_of_a_refresh_ends_and_stores_it(
         await asyncio.sleep(0)
     call.cancel()
     await credentials.close(patience=timedelta(seconds=PATIENCE))
+    assert (await credentials.open(box_instance.id)).values["oauth.user.token"] != old
+
+
+async def test_a_stop_waits_for_a_refresh_that_is_about_to_ask_the_vendor(
+    gateway: Gateway, box_instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credentials = gateway.runtime.credentials
+    old = await credentials.token_source(box_instance, BoxProvider)()
+    held = Held(monkeypatch, instances, "claim_refresh")
+    call = asyncio.create_task(credentials.fresh(box_instance, BoxProvider, old))
+    await held.begun.wait()
+    call.cancel()
+    closing = asyncio.create_task(credentials.close(patience=timedelta(seconds=PATIENCE)))
+    await asyncio.sleep(0)
+    held.go_on.set()
+    await closing
     assert (await credentials.open(box_instance.id)).values["oauth.user.token"] != old
 
 
