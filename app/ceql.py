@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -67,12 +68,42 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "<=": operator.le,
     ">=": operator.ge,
 }
+_EQUALITIES = (operator.eq, operator.ne)
 _LONGEST = 4000  # characters; a longer condition is refused before it is parsed
 _WHOLE = re.compile(r"[+-]?\d{1,300}", re.ASCII)  # longer ones need quadratic time, and no float holds them
 _DEEPEST = 50  # parentheses; each is a level of recursion
+_MILLISECONDS = re.compile(r"\d{12,14}", re.ASCII)  # since 1970, as `${epoch}` writes them
 
 
 Spellings = Mapping[str, Callable[[str], str]]
+
+
+def a_time(value: str) -> str:
+    """A spelling of fields that are times. Raises ValueError."""
+    if _MILLISECONDS.fullmatch(value):
+        return datetime.fromtimestamp(int(value) / 1000, UTC).isoformat()
+    if time_of(value) is None:
+        raise ValueError("is no time")
+    return value
+
+
+def a_number(value: str) -> str:
+    """A spelling of fields that are numbers. Raises ValueError."""
+    found = number(value)
+    if found is None or not math.isfinite(found):
+        raise ValueError("is no number")
+    return value
+
+
+def one_of(words: Collection[str]) -> Callable[[str], str]:
+    """A spelling of fields that have one of these words. It raises ValueError."""
+
+    def spelled(value: str) -> str:
+        if value not in words:
+            raise ValueError(f"is not known; known are {', '.join(words)}")
+        return value
+
+    return spelled
 
 
 def compile_where(text: str, fields: Collection[str], spellings: Spellings | None = None) -> Condition:
@@ -80,7 +111,8 @@ def compile_where(text: str, fields: Collection[str], spellings: Spellings | Non
 
     Values compare as times where both sides are times, as numbers where both are numbers, and else as
     text. A field that a row lacks satisfies IS NULL and nothing else. `spellings` bring the values that a
-    field is compared with into the form that its rows have.
+    field is compared with into the form that its rows have, or refuse them: compared as text, a typo would
+    be true of every row or of none.
     """
     if len(text) > _LONGEST or text.count("(") > _DEEPEST:
         raise BadRequest(f"where: is longer than {_LONGEST} characters or has over {_DEEPEST} parentheses")
@@ -136,7 +168,10 @@ class _Compiler(Transformer[Token, Condition]):
         )
 
     def _spelled(self, name: str, value: str) -> str:
-        return self._spellings[name](value) if name in self._spellings else value
+        try:
+            return self._spellings[name](value) if name in self._spellings else value
+        except ValueError as error:
+            raise BadRequest(f"where: {name}: {value[:60]!r} {error}") from None
 
     def is_null(self, parts: list[Any]) -> Condition:
         return Condition(lambda row: row.get(parts[0]) is None)
@@ -171,12 +206,22 @@ def equals(actual: object, wanted: str) -> bool:
 
 
 def _compare(compare: Callable[[Any, Any], bool], actual: Any, wanted: str) -> bool:
-    for read in (time_of, number):
+    for read in (_time_as_fine_as(wanted) if compare in _EQUALITIES else time_of, number):
         left, right = read(str(actual)), read(wanted)
         if left is not None and right is not None:
             return compare(left, right)
     text = str(actual).lower() if isinstance(actual, bool) else str(actual)
     return compare(text, wanted)
+
+
+def _time_as_fine_as(wanted: str) -> Callable[[str], datetime | None]:
+    """Answers show whole seconds of times that are finer: a second equals all that lies within it."""
+
+    def read(text: str) -> datetime | None:
+        found = time_of(text)
+        return found if found is None or "." in wanted else found.replace(microsecond=0)
+
+    return read
 
 
 def time_of(text: str) -> datetime | None:

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import MAXYEAR, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -357,6 +357,7 @@ def _span(
             continue
         if need.sign in {">", ">=", "="}:
             since = max(since, moment) if since else moment
-        if need.sign in {"<", "<=", "="}:
+        if need.sign in {"<", "<=", "="} and moment.year < MAXYEAR:
+            moment += timedelta(seconds=1)  # the rows tell whole seconds, and the vendor looks closer
             until = min(until, moment) if until else moment
     return since, until

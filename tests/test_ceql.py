@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.ceql import compile_where
+from app.ceql import a_number, a_time, compile_where, one_of
 from app.errors import BadRequest
 
-FIELDS = {"name", "size", "date", "done", "a:b", "gone"}
+FIELDS = {"name", "size", "date", "fine", "done", "a:b", "gone"}
 ROW = {"name": "It's a.TXT", "size": 10, "date": "2026-01-05T10:00:00.000Z", "done": True, "a:b": 1}
+ROW["fine"] = "2026-01-05T10:00:00.120Z"
+SPELLINGS = {"date": a_time, "size": a_number, "done": one_of(["true", "false"])}
 
 
 @pytest.mark.parametrize(
@@ -43,6 +45,11 @@ ROW = {"name": "It's a.TXT", "size": 10, "date": "2026-01-05T10:00:00.000Z", "do
         ("date >= '2026-01-05T11:00:00+01:00'", True),
         ("date > '2026-01-05T10:00:00Z'", False),
         ("date < '2026-01-06'", True),
+        ("fine = '2026-01-05T10:00:00Z'", True),
+        ("fine in ('2026-01-05T11:00:00+01:00')", True),
+        ("fine != '2026-01-05T10:00:00Z'", False),
+        ("fine = '2026-01-05T10:00:00.000Z'", False),
+        ("fine > '2026-01-05T10:00:00Z'", True),
         ("done = true", True),
         ("done = 'false'", False),
     ],
@@ -73,6 +80,27 @@ def test_what_is_not_understood_is_said(where: str, words: str) -> None:
         compile_where(where, FIELDS)
     assert caught.value.message.startswith("where:")
     assert words in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("date > '01/12/2026'", "date: '01/12/2026' is no time"),
+        ("size in (1, 'ten')", "size: 'ten' is no number"),
+        ("size = 'inf'", "size: 'inf' is no number"),
+        ("done != 'maybe'", "done: 'maybe' is not known; known are true, false"),
+    ],
+)
+def test_a_value_that_a_field_cannot_have_is_named(where: str, words: str) -> None:
+    with pytest.raises(BadRequest, match=f"^where: {words}$"):
+        compile_where(where, FIELDS, SPELLINGS)
+
+
+@pytest.mark.parametrize(
+    "where", ["date > '1767607200000'", "date like '2026%'", "size > 9.5", "done = 'true'"]
+)
+def test_a_value_that_a_field_can_have_is_compared(where: str) -> None:
+    assert compile_where(where, FIELDS, SPELLINGS)(ROW) is ("767607" not in where)
 
 
 @given(st.text(alphabet="naмe size'`()=<>!%,.0-:T ANDORLIKEInull\n", max_size=60))

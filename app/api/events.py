@@ -12,9 +12,10 @@ from app.api.bodies import JsonRoute
 from app.api.deps import InstanceDep, RuntimeDep
 from app.api.problems import responses
 from app.api.targets import able
+from app.errors import BadRequest
 from app.hubs.documents import Power
 from app.wire import events as wire
-from app.wire.events import EventBody
+from app.wire.events import EVENT_TYPES, EventBody
 
 router = APIRouter(route_class=JsonRoute, tags=["events"], responses=responses(400, 401, 403, 404, 429, 502))
 
@@ -32,6 +33,11 @@ EVENT_FIELDS = frozenset(
         "change",
     }
 )
+
+_SPELLINGS = {
+    "event_type": ceql.one_of(EVENT_TYPES),
+    "event_date": ceql.a_time,
+}
 
 
 @router.get("/events", response_model=list[EventBody], dependencies=[able(Power.CHANGES)])
@@ -53,8 +59,12 @@ async def list_events(
     Without a cursor it starts at the oldest event that the vendor still has. `Elements-Events-Cursor`
     resumes behind this page later; `Elements-Next-Page-Token` is sent only while more is ready now.
     """
-    matches = ceql.compile_where(where, EVENT_FIELDS) if where.strip() else None
-    page = await documents.changes(runtime, instance, cursor=next_page or cursor, limit=page_size)
+    matches = ceql.compile_where(where, EVENT_FIELDS, _SPELLINGS) if where.strip() else None
+    try:
+        page = await documents.changes(runtime, instance, cursor=next_page or cursor, limit=page_size)
+    except BadRequest as error:
+        named = error.message.startswith("cursor:") and next_page  # which is one, under another name
+        raise BadRequest(f"nextPage{error.message[6:]}") if named else error from None
     rows = [wire.row(change, raw=answers.raw) for change in page.changes]
     shown = [row for row in rows if matches is None or matches(row)]
     headers = {"Elements-Events-Cursor": page.cursor}

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from app import ceql
 from app.hubs.entries import (
     Collaboration,
     Comment,
@@ -43,7 +44,10 @@ ENTRY_FIELDS = frozenset(
 
 SPELLINGS = {
     "extension": lambda value: value.removeprefix(".").lower(),
-    "directory": str.lower,
+    "directory": lambda value: ceql.one_of(["true", "false"])(value.lower()),
+    "size": ceql.a_number,
+    "createdDate": ceql.a_time,
+    "modifiedDate": ceql.a_time,
 }
 """How the values in a `where` are written in a row."""
 

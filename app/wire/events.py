@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict
 from app.hubs.documents import Change
 from app.wire import dates
 
+EVENT_TYPES = ("CREATED", "UPDATED", "DELETED", "UNKNOWN")
+
 
 class ActorBody(BaseModel):
     """Who made a change, as far as the vendor tells."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
 
-from app import configuration
+from app import ceql, configuration
 from app.delivery.notifications import Sent
 from app.store.notifications import Subscribed
-from app.store.tables import Notification, Subscription
+from app.store.tables import DeliveryStatus, Notification, Subscription
 from app.wire import dates
+from app.wire.events import EVENT_TYPES
 from app.wire.lenient import LenientBody
 
 _TOPIC = "instance-427236-box-events"
@@ -30,8 +32,17 @@ DELIVERY_FIELDS = frozenset(
 )
 """What a `where` can ask of a delivery."""
 
-SPELLINGS = {"config.url": configuration.without_password}
-"""An URL is compared as it is shown."""
+SPELLINGS = {
+    "channel": ceql.one_of(["webhook"]),
+    "status": ceql.one_of([status.value for status in DeliveryStatus]),
+    "config.url": configuration.without_password,
+    "instanceId": ceql.a_number,
+    "subscriptionId": ceql.a_number,
+    "notificationId": ceql.a_number,
+    "eventType": ceql.one_of(EVENT_TYPES),
+    "createdDate": ceql.a_time,
+}
+"""How the values in a `where` are written: an URL as it is shown."""
 
 
 class NotificationBody(BaseModel):
@@ -86,8 +97,16 @@ class SubscriptionOrder(LenientBody):
     )
 
     channel: Literal["webhook"] = "webhook"
+    active: bool = True
     topics: Annotated[list[Annotated[str, Field(max_length=300)]], Field(min_length=1, max_length=1)]
     config: SubscriptionConfig
+
+    @field_validator("active")
+    @classmethod
+    def _at_once(cls, active: bool) -> bool:
+        if not active:
+            raise PydanticCustomError("active", "cannot be false: what is made here sends from now on")
+        return active
 
 
 class SubscriptionConfigBody(BaseModel):
