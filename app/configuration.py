@@ -24,6 +24,15 @@ OWNER = "oauth.user.id"
 MANAGED = frozenset({TOKEN, REFRESH_TOKEN, REFRESH_INTERVAL, REFRESH_TIME})
 """What the gateway itself keeps up to date."""
 
+_FLAG = ("true", "false")
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "event.notification.enabled": _FLAG,
+    "event.notification.ordered": _FLAG,
+    "event.notification.type": ("webhook",),
+    "filter.response.nulls": _FLAG,
+}
+"""What these keys may be set to. Stored and imported values may be others, and mean the default."""
+
 LONGEST_URL = 2000  # characters; an index entry of PostgreSQL holds 2,700 bytes
 LONGEST_KEY = 200  # characters
 MOST_KEYS = 500  # an element's own are about 20, and clients add a few
@@ -148,6 +157,21 @@ def as_text(value: object) -> str | None:
             return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
+def as_texts(values: Mapping[str, object]) -> dict[str, str | None]:
+    """A configuration as it is kept; what is chosen from words is kept as that word."""
+    texts = {key: as_text(value) for key, value in values.items()}
+    chosen = {key: text.strip().lower() for key in CHOICES if (text := texts.get(key))}
+    return texts | {key: word for key, word in chosen.items() if word in ("", *CHOICES[key])}
+
+
+def check_choices(given: Mapping[str, str | None]) -> None:
+    """Raises BadRequest for a choice that there is not: taken for the default, it would switch events off."""
+    for key, words in CHOICES.items():
+        value = given.get(key)
+        if value and value not in words:
+            raise BadRequest(f"configuration.{key}: {value[:100]!r} is not valid; one of {', '.join(words)}")
+
+
 def is_secret(key: str) -> bool:
     """By its last word, so that a password that a client happened to send is masked as well."""
     return bool(_SECRET.search(key)) and key not in _SECRET_EXCEPTIONS
@@ -201,9 +225,14 @@ def check(
     for field in fields(provider):
         value = configuration.get(field.key)
         if field.pattern and value and not re.fullmatch(field.pattern, value):
-            raise BadRequest(
-                f"configuration.{field.key}: {value[:100]!r} is not valid; an example is {field.example!r}"
-            )
+            raise BadRequest(f"configuration.{field.key}: {value[:100]!r} is not valid; {_expected(field)}")
+
+
+def _expected(field: Field) -> str:
+    """What a value should be: all the words, where it is chosen from words."""
+    words = (field.pattern or "").split("|")
+    chosen = all(re.fullmatch(r"\w+", word) for word in words)
+    return f"one of {', '.join(words)}" if chosen else f"an example is {field.example!r}"
 
 
 def _check_tokens(configuration: Mapping[str, str | None]) -> None:

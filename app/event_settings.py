@@ -224,7 +224,10 @@ def _resources(values: Mapping[str, str | None]) -> Mapping[str, Resource]:
     the vendor's stream of events."""
     key, found = "event.poller.configuration", _poller_configuration(values.get("event.poller.configuration"))
     if not found:
-        key, found = "event.poller.urls", polled.legacy(values.get("event.poller.urls") or "")
+        key, lines = "event.poller.urls", values.get("event.poller.urls") or ""
+        found = polled.legacy(lines)
+        if twice := polled.named_twice(lines):
+            raise BadRequest(f"configuration.{key}: two lines are named {twice[:60]!r}")
     if len(found) > MOST_RESOURCES:
         raise BadRequest(f"configuration.{key}: has more than {MOST_RESOURCES} resources")
     read = {name: _resource(f"configuration.{key}", name, resource) for name, resource in found.items()}
@@ -255,4 +258,5 @@ def _resource(key: str, name: str, resource: Any) -> Resource:
     if polled.is_stream(resource.get("url")):
         return Resource(size)
     polled.parse(label, resource)
+    polled.check(label, resource)
     return Resource(size, polled.known(resource))

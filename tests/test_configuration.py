@@ -16,6 +16,7 @@ from app.errors import BadRequest
 from app.event_settings import EventSettings
 from app.providers.egnyte import Egnyte
 from app.settings import load
+from app.wire import instances as wire
 
 SETTINGS = load(_env_file=None)
 COMPLETE = {
@@ -302,3 +303,49 @@ def test_any_text_is_resources_or_a_bad_request(text: str) -> None:
         return
     assert found
     assert all(1 <= size <= 1000 for size in found.values())
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "kept"),
+    [
+        ("event.notification.enabled", True, "true"),
+        ("event.notification.enabled", " True ", "true"),
+        ("event.notification.ordered", "FALSE", "false"),
+        ("event.notification.ordered", " ", ""),
+        ("event.notification.enabled", None, None),
+        ("event.notification.type", "Webhook", "webhook"),
+        ("filter.response.nulls", "False", "false"),
+    ],
+)
+def test_a_choice_is_kept_as_its_word(key: str, value: Any, kept: str | None) -> None:
+    assert wire.given({key: value}) == {key: kept}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("event.notification.enabled", 1, "true, false"),
+        ("event.notification.enabled", "yes", "true, false"),
+        ("event.notification.enabled", [True], "true, false"),
+        ("event.notification.enabled", {}, "true, false"),
+        ("event.notification.ordered", "sure", "true, false"),
+        ("filter.response.nulls", "x", "true, false"),
+        ("event.notification.type", "email", "webhook"),
+    ],
+)
+def test_what_is_no_choice_is_refused_with_all_words_and_taken_from_an_export(
+    key: str, value: Any, words: str
+) -> None:
+    with pytest.raises(BadRequest, match=rf"^configuration\.{key}: .* is not valid; one of {words}$"):
+        wire.given({key: value})
+    assert wire.texts({key: value}) == {key: as_text(value)}
+
+
+def test_an_empty_key_is_refused() -> None:
+    with pytest.raises(BadRequest, match="configuration: a key is empty"):
+        wire.given({"": "x"})
+
+
+def test_a_value_of_an_element_names_all_words_too() -> None:
+    with pytest.raises(BadRequest, match="'v3' is not valid; one of v1, v2"):
+        configuration.check(Egnyte, COMPLETE | {"egnyte.events.version": "v3"})

@@ -208,7 +208,7 @@ async def update_configuration(
 ) -> ConfigurationBody:
     """Changes one item of the configuration of an instance; null unsets it."""
     key = _item(found, config_id).key
-    wish = Update(configuration=wire.texts({key: body.propertyValue}))
+    wish = Update(configuration=wire.given({key: body.propertyValue}))
     return _item(await updates.update(runtime, chosen.account_id, chosen.instance_id, wish), key)
 
 
@@ -216,7 +216,7 @@ async def _create(runtime: Runtime, caller: Caller, provider: Provider, body: In
     order = Order(
         provider=provider,
         provider_data=body.providerData,
-        configuration=wire.texts(body.configuration),
+        configuration=wire.given(body.configuration),
         tags=body.tags,
         name=body.name,
         external=body.externalAuthentication,
@@ -236,10 +236,12 @@ async def _page(runtime: Runtime, wanted: Wanted, search: Search, paging: Paging
 
 
 async def _update(runtime: Runtime, chosen: ChosenDep, body: InstanceUpdate) -> InstanceBody:
+    if body.name == "":
+        raise BadRequest("name: must not be empty")
     wish = Update(
-        name=body.name or None,
+        name=body.name,
         tags=body.tags,
-        configuration=wire.texts(body.configuration),
+        configuration=wire.given(body.configuration),
         provider_data=body.providerData,
         element=body.element.key_or_id or None,
         external=body.externalAuthentication,

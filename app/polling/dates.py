@@ -32,6 +32,7 @@ _PLACES = {
 }  # fmt: skip
 _OFFSETS = {"EST": -5, "MST": -7, "HST": -10}  # hours
 _DAYLIGHT = {"PST": -8, "PDT": -7, "CST": -6, "CDT": -5, "EDT": -4, "MDT": -6, "CET": 1, "CEST": 2}
+_PART = re.compile(r"''|'((?:[^']|'')+)'|'|(([A-Za-z])\3*)|([^A-Za-z']+)")
 _ZONE = re.compile(r"(?:(?:GMT|UTC|UT)?([+-])(\d{1,2})(?::?(\d{2}))?)", re.IGNORECASE)
 
 
@@ -83,6 +84,16 @@ def read(text: str, pattern: str, where: tzinfo = UTC) -> datetime | None:
         return None
 
 
+def check(pattern: str) -> None:
+    """Raises ValueError for a letter that no pattern knows. With an apostrophe that lacks its partner, as
+    pages of the time show it, nobody can say which letters stand for themselves."""
+    if pattern == MILLISECONDS or pattern.count("'") % 2:
+        return
+    unknown = [found[3] for found in _PART.finditer(pattern) if found[3] and found[3] not in _FIELDS]
+    if unknown:
+        raise ValueError(f"{pattern[:100]!r} is no date pattern: no letter {unknown[0]!r} is known")
+
+
 def has_times(pattern: str) -> bool:
     """Whether a pattern tells more than the day."""
     return pattern == MILLISECONDS or any(part.letter in "HhKk" for part in _parts(pattern) if part.letter)
@@ -117,7 +128,7 @@ def _parts(pattern: str) -> tuple[_Part, ...]:
 
 
 def _cut(pattern: str) -> Iterator[_Part]:
-    for found in re.finditer(r"''|'((?:[^']|'')+)'|'|(([A-Za-z])\3*)|([^A-Za-z']+)", pattern):
+    for found in _PART.finditer(pattern):
         quoted, run, letter, other = found.groups()
         if run and letter in _FIELDS:
             yield _Part(letter=letter, count=len(run))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -29,6 +30,7 @@ _RESTARTS = 2  # of one poll whose tokens end between its steps, before that is 
 _DATES = ("event_date", "modifiedDate", "createdDate")  # of the hub's own rows, the first that is there
 _TYPES = frozenset({"CREATED", "UPDATED", "DELETED", "UNKNOWN"})
 _SECOND, _DAY = timedelta(seconds=1), timedelta(days=1)
+_DAY_ALONE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _LONGEST_TYPE = 100  # characters
 
 
@@ -125,7 +127,7 @@ class _Poll:
     def is_over(self, rows: list[Mapping[str, Any]]) -> bool:
         """Whether the newest-first rows have met the last poll."""
         last = self._ruling(rows[-1]) if rows else None
-        return last is not None and not _is_after(last, self.horizon, self._ruling_field)
+        return last is not None and not last.is_after(self.horizon)
 
     def change(self, row: Mapping[str, Any]) -> Change | None:
         """What a row says, or None for one that is no news. One without a date that can be read is told of
@@ -133,17 +135,17 @@ class _Poll:
         updated, ruling = _date(row, self.how.updated), self._ruling(row)
         if updated is None or ruling is None:
             return self._told(row, None, "UNKNOWN")
-        if not _is_after(ruling, self.horizon, self._ruling_field) or self._is_for_later(updated):
+        if not ruling.is_after(self.horizon) or self._is_for_later(updated.moment):
             return None
         created = _date(row, self.how.created) or updated
-        is_new = abs(updated - created) <= self.how.tolerance
-        return self._told(row, updated, "CREATED" if is_new else "UPDATED")
+        is_new = abs(updated.moment - created.moment) <= self.how.tolerance
+        return self._told(row, updated.moment, "CREATED" if is_new else "UPDATED")
 
     @property
     def _ruling_field(self) -> DateField:
         return self.how.updated if self.how.by_updated else self.how.created
 
-    def _ruling(self, row: Mapping[str, Any]) -> datetime | None:
+    def _ruling(self, row: Mapping[str, Any]) -> _Date | None:
         """The date that decides whether a row is news."""
         return _date(row, self._ruling_field) or _date(row, self.how.updated)
 
@@ -201,7 +203,22 @@ def _rows(answer: Answer) -> list[Mapping[str, Any]]:
     return [found] if isinstance(found, dict) else trust.rows(found)
 
 
-def _date(row: Mapping[str, Any], field: DateField) -> datetime | None:
+@dataclass(frozen=True)
+class _Date:
+    """A date of a row; `of_a_day` where it tells no time."""
+
+    moment: datetime
+    of_a_day: bool
+
+    def is_after(self, horizon: datetime) -> bool:
+        """Whether it is later, as far as it tells: one in whole seconds may be any moment of its second, and
+        one without a time any moment of its day."""
+        if self.of_a_day:
+            return self.moment > horizon - _DAY
+        return self.moment > (horizon if self.moment.microsecond else horizon - _SECOND)
+
+
+def _date(row: Mapping[str, Any], field: DateField) -> _Date | None:
     """The date of a row as its pattern reads it, or in ISO 8601, which this surface writes."""
     names = (field.name,) if field.name else _DATES
     value = next((found for name in names if (found := _at(row, name)) not in (None, "")), None)
@@ -209,16 +226,9 @@ def _date(row: Mapping[str, Any], field: DateField) -> datetime | None:
         return None
     own = dates.read(str(value), field.pattern, field.zone) if field.pattern else None
     if own is not None:
-        return own
-    return trust.date(value)
-
-
-def _is_after(moment: datetime, horizon: datetime, field: DateField) -> bool:
-    """Whether a date is later, as far as it tells: one in whole seconds may be any moment of its second, and
-    one without a time any moment of its day."""
-    if field.pattern and not dates.has_times(field.pattern):
-        return moment > horizon - _DAY
-    return moment > (horizon if moment.microsecond else horizon - _SECOND)
+        return _Date(own, of_a_day=not dates.has_times(field.pattern))
+    found = trust.date(value)
+    return _Date(found, of_a_day=_DAY_ALONE.fullmatch(str(value)) is not None) if found else None
 
 
 def _at(row: Mapping[str, Any], path: str) -> Any:

@@ -106,6 +106,21 @@ def parse(name: str, resource: Mapping[str, Any]) -> Reading:
     )
 
 
+def check(name: str, resource: Mapping[str, Any]) -> None:
+    """Raises BadRequest naming the field of which `parse`, for the sake of what is stored, makes something
+    that nobody means."""
+    written = resource.get("datesConfiguration") or {}
+    formats = [f"{kind}DateFormat" for kind in ("updated", "created")]
+    field = "url"
+    try:
+        templates.check(resource["url"])
+        for key in formats:
+            field = f"datesConfiguration.{key}"
+            dates.check((written.get(key) or "").strip())
+    except ValueError as error:
+        raise BadRequest(f"{name}.{field}: {error}") from None
+
+
 def known(resource: Mapping[str, Any]) -> dict[str, Any]:
     """A resource that `parse` takes, without the fields that nobody reads."""
     found = {key: resource[key] for key in _FIELDS if key in resource}
@@ -133,10 +148,20 @@ def legacy(text: str) -> dict[str, Any]:
     an `event.poller.configuration`. Fields at the end of a line may be missing. A line of plain names has
     several resources; those that are what changes at the vendor become one stream."""
     found: dict[str, Any] = {}
-    for line in text.replace("\\n", "\n").splitlines():
-        for name, resource in _legacy(line):
-            found.setdefault(name, resource)
+    for name, resource in _of_lines(text):
+        found.setdefault(name, resource)
     return found
+
+
+def named_twice(text: str) -> str | None:
+    """A resource of these lines that two of them describe, of which `legacy` keeps the first."""
+    found = legacy(text)
+    return next((name for name, resource in _of_lines(text) if resource != found[name]), None)
+
+
+def _of_lines(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for line in text.replace("\\n", "\n").splitlines():
+        yield from _legacy(line)
 
 
 def _legacy(line: str) -> Iterator[tuple[str, dict[str, Any]]]:

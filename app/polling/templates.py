@@ -23,6 +23,20 @@ def fill(url: str, since: datetime) -> str:
     return "".join([*pieces, _encoded(url[end:])])
 
 
+def check(url: str) -> None:
+    """Raises ValueError for a placeholder of which `fill` makes something that nobody means."""
+    for found in _PLACEHOLDER.finditer(url, 0, url.rfind("}") + 1):
+        kind, colon, pattern = found[1].partition(":")
+        zoned = _ZONED.fullmatch(pattern) if kind == "dateTimeZone" else None
+        if zoned or (colon and kind in ("date", "gmtDate")):
+            pattern = zoned[2] if zoned else pattern
+            if not pattern:
+                raise ValueError(f"'{found[0][:100]}' has no date pattern")
+            dates.check(pattern)
+    if "${" in url[url.rfind("}") + 1 :]:
+        raise ValueError("a placeholder lacks its closing brace")
+
+
 def _encoded(text: str) -> str:
     """A percent sign stays where it begins an encoded character."""
     return re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", quote(text, safe=_AS_IT_IS))

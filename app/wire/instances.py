@@ -14,7 +14,8 @@ from pydantic import (
     field_validator,
 )
 
-from app import configuration
+from app import configuration, event_settings
+from app.errors import BadRequest
 from app.registry import Provider
 from app.store.tables import ExternalAuthentication, Instance, Poller, User, VendorWebhook
 from app.vault.credentials import Secrets
@@ -264,7 +265,7 @@ def instance(
         valid=found.valid,
         disabled=found.disabled,
         configuration=values if hydrate else None,
-        eventsEnabled=(values.get("event.notification.enabled") or "").lower() == "true",
+        eventsEnabled=event_settings.enabled(values),
         externalAuthentication=found.external_authentication,
         user=UserBody(
             id=owner.id,
@@ -336,4 +337,13 @@ def _date(moment: Any) -> str | None:
 
 def texts(values: Mapping[str, Any]) -> dict[str, str | None]:
     """A configuration as it is kept: every value a string."""
-    return {key: configuration.as_text(value) for key, value in values.items()}
+    return configuration.as_texts(values)
+
+
+def given(values: Mapping[str, Any]) -> dict[str, str | None]:
+    """The same of one that somebody sets now. Raises BadRequest for what it must not hold."""
+    found = texts(values)
+    if "" in found:
+        raise BadRequest("configuration: a key is empty")
+    configuration.check_choices(found)
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,42 @@ def test_a_field_that_cannot_be_followed_is_named(fields: dict[str, Any], named:
         return
     with pytest.raises(BadRequest, match=named):
         parse(**fields)
+
+
+ISO = "yyyy-MM-dd'T'HH:mm:ss.SSSX"
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        (
+            {"url": URL + "&where=x>'${gmtDate:JJJJ}'"},
+            "url: 'JJJJ' is no date pattern: no letter 'J' is known",
+        ),
+        ({"url": URL + "&where=x>'${gmtDate:}'"}, "url: '${gmtDate:}' has no date pattern"),
+        ({"url": URL + "&where=x>'${dateTimeZone:PST:}'"}, "url: '${dateTimeZone:PST:}' has no date pattern"),
+        ({"url": URL + "&where=x>'${dateTimeZone:-8:00:dd.bb}'"}, "url: 'dd.bb' is no date pattern"),
+        ({"url": URL + "&where=x>'${epoch}' and y>'${epoch'"}, "url: a placeholder lacks its closing brace"),
+        (
+            {"datesConfiguration": {"updatedDateFormat": "JJJJ"}},
+            "datesConfiguration.updatedDateFormat: 'JJJJ'",
+        ),
+        ({"datesConfiguration": {"createdDateFormat": "yyyyTHH"}}, "datesConfiguration.createdDateFormat: "),
+    ],
+)
+def test_what_java_does_not_know_is_refused_and_lived_with_where_it_is_stored(
+    fields: dict[str, Any], named: str
+) -> None:
+    parse(**fields)
+    with pytest.raises(BadRequest, match=re.escape(f"configuration.{KEY}.r.{named}")):
+        asked({KEY: {"r": {"url": URL, "idField": "id", **fields}}})
+
+
+@pytest.mark.parametrize("pattern", [ISO, ISO + "'", "yyyy-MM-dd'THH:mm:ss", "milliseconds", "'o''clock' h"])
+def test_a_pattern_of_the_time_passes(pattern: str) -> None:
+    url = URL + "&a=${date}&b=${epoch:s}&c=${dateTimeZone:+0530:" + pattern + "}&d=${gmtDate:" + pattern + "}"
+    dates = {"updatedDateFormat": pattern, "createdDateFormat": pattern}
+    assert asked({KEY: {"r": {"url": url, "idField": "id", "datesConfiguration": dates}}})
 
 
 @pytest.mark.parametrize(
@@ -220,6 +257,13 @@ def test_the_older_form_says_the_same(text: str, found: dict[str, str]) -> None:
     assert {name: resource["url"] for name, resource in resources.legacy(text).items()} == found
 
 
+def test_two_lines_of_one_name_are_refused_unless_they_say_the_same() -> None:
+    other = LINE.replace("text=a", "text=b")
+    with pytest.raises(BadRequest, match=r"configuration\.event\.poller\.urls: two lines are named 'search'"):
+        asked({"event.poller.urls": f"{LINE}\n{other}"})
+    assert list(asked({"event.poller.urls": f"{LINE}\n{LINE}"})) == ["search"]
+
+
 def test_the_dates_of_the_older_form_are_kept() -> None:
     assert resources.legacy(LINE)["search"]["datesConfiguration"] == {
         "updatedDateField": "modifiedDate",
@@ -245,5 +289,5 @@ def test_the_example_of_the_documents_is_understood() -> None:
     assert list(found) == ["contracts"]
     reading = resources.parse("contracts", found["contracts"].reading or {})
     assert resources.target(templates.fill(reading.url, datetime(2026, 1, 5, tzinfo=UTC))).startswith(
-        "/folders/contents?path=/Shared"
+        "/folders/contents?path=/Contracts"
     )

@@ -101,8 +101,8 @@ async def test_creation_and_change_of_a_file_reach_the_callback(
         assert first["events"][0]["objectType"] == "found"
 
 
-async def upload(gateway: Gateway, hub: dict[str, str], content: str) -> None:
-    query = {"path": "/watched.txt", "overwrite": "true"}
+async def upload(gateway: Gateway, hub: dict[str, str], content: str, *, path: str = "/watched.txt") -> None:
+    query = {"path": path, "overwrite": "true"}
     answer = await gateway.http.post(
         "/files", params=query, files={"file": ("watched.txt", content)}, headers=hub
     )
@@ -219,3 +219,18 @@ async def test_an_answer_that_is_too_large_is_not_kept(instance: Instance) -> No
 
     with pytest.raises(Exception, match="larger than"):
         await Inside(lambda: endless).call(instance, "GET", "/search")
+
+
+async def test_the_example_of_the_documents_tells_a_version_from_a_new_file(gateway: Gateway) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "events.md").read_text()
+    example = json.loads(page.split("```json")[1].split("```")[0])
+    example["contracts"]["createdCheckTolerance"] = 0  # a test does not wait for as long
+    made = await gateway.connect("box", **watched(**example))
+    hub = gateway.hub(made["token"])
+    await gateway.http.post("/folders", json={"path": "/Contracts"}, headers=hub)
+    for number in (1, 2):
+        await upload(gateway, hub, f"version {number}", path="/Contracts/watched.txt")
+        await asyncio.sleep(1.1)
+        await look_back(gateway)
+        await poll(gateway)
+    assert [row.event_type for row in await events(gateway)] == ["CREATED", "UPDATED"]

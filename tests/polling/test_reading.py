@@ -135,6 +135,13 @@ async def test_a_day_is_news_until_its_end() -> None:
     assert [change.object_id for change in page.changes] == ["2"]
 
 
+async def test_a_date_that_the_pattern_does_not_read_counts_as_far_as_it_tells() -> None:
+    dates = {"updatedDateField": "when", "updatedDateFormat": "JJJJ"}
+    written = ["2026-01-05T10:30:00Z", "2026-01-05T11:30:00Z", "2026-01-05", "2026-01-04"]
+    page = await poll(Surface([{"id": day, "when": day} for day in written]), datesConfiguration=dates)
+    assert [change.object_id for change in page.changes] == written[1:3]
+
+
 async def test_a_day_at_the_end_of_the_calendar_is_news() -> None:
     dates = {"updatedDateField": "expiry", "updatedDateFormat": "yyyy-MM-dd"}
     rows = [{"id": 1, "expiry": "9999-12-31"}, {"id": 2, "expiry": "0001-01-01"}]

@@ -98,6 +98,10 @@ class Egnyte(DocumentsProvider):
         "Everything lies below `/Shared` or `/Private`.",
         "`storage` is what lies below `/Shared`; Egnyte does not tell the size of the plan.",
         "`revisions` begins with the current version; a restored one is uploaded again.",
+        (
+            "A list's `createdDate` is that of a file's newest version: one that is polled tells each "
+            "version as CREATED, which the event stream does not."
+        ),
         "A lock is the connected user's and cannot prevent downloads.",
         "Events restricted to a folder do not follow it when it is moved.",
         (
