@@ -10,9 +10,8 @@ from app import audit
 from app.api.bodies import JsonRoute
 from app.api.deps import CallerDep, RuntimeDep
 from app.api.event_log import From, To
-from app.api.paging import PagingDep
+from app.api.paging import OnwardPagingDep
 from app.api.problems import responses
-from app.errors import BadRequest
 from app.ids import LARGEST_ID
 from app.store.audit import Wanted
 from app.store.tables import Role
@@ -64,7 +63,10 @@ class Filters:
 
 @router.get("/audit", response_model_exclude_none=True)
 async def list_audit(
-    runtime: RuntimeDep, caller: CallerDep, filters: Annotated[Filters, Depends(Filters)], paging: PagingDep
+    runtime: RuntimeDep,
+    caller: CallerDep,
+    filters: Annotated[Filters, Depends(Filters)],
+    paging: OnwardPagingDep,
 ) -> list[AuditEntryBody]:
     """Lists what was done, by whom and from where, the newest first: to the account and what belongs to it,
     as an `org-admin` to the whole organization.
@@ -72,8 +74,6 @@ async def list_audit(
     With `action` or `user`, a page looks at 10,000 entries at most and may then hold fewer than `pageSize`;
     it is the last one only if it brings no token. Nothing changes or deletes an entry.
     """
-    if paging.offset:
-        raise BadRequest("page: is not known here; go on with nextPage")
     wanted, below = filters.wanted(caller), paging.after or LARGEST_ID
     found = await audit.find(runtime.database, wanted, below=below, limit=paging.limit)
     if found.rest is not None:

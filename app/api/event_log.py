@@ -12,7 +12,7 @@ from app import event_log
 from app.api.bodies import JsonRoute
 from app.api.chosen import InstanceId
 from app.api.deps import CallerDep, RuntimeDep, ScopeDep
-from app.api.paging import Paging, PagingDep
+from app.api.paging import Paging, UncountedPagingDep
 from app.api.problems import responses
 from app.clock import in_calendars
 from app.event_log import Interval, Logged, Question
@@ -135,7 +135,7 @@ async def count_events_of_accounts(runtime: RuntimeDep, span: SpanDep) -> list[A
 
 @router.get("/events/dispositions")
 async def list_event_dispositions(
-    runtime: RuntimeDep, scope: ScopeDep, paging: PagingDep, since: From = None, until: To = None
+    runtime: RuntimeDep, scope: ScopeDep, paging: UncountedPagingDep, since: From = None, until: To = None
 ) -> list[DispositionBody]:
     """Lists events, the newest first, with what happened on the way of their notifications, in words."""
     wanted = Wanted(scope.account_id, scope.instance_id, since, until)
@@ -144,7 +144,7 @@ async def list_event_dispositions(
 
 @router.get("/events", **_EXCLUDED)
 async def list_account_events(
-    runtime: RuntimeDep, scope: ScopeDep, filters: FiltersDep, paging: PagingDep
+    runtime: RuntimeDep, scope: ScopeDep, filters: FiltersDep, paging: UncountedPagingDep
 ) -> list[LoggedEventBody]:
     """Lists the events of all instances of the account, the newest first; with an Element token, those of
     its instance."""
@@ -161,7 +161,11 @@ async def get_account_event(runtime: RuntimeDep, scope: ScopeDep, event_id: Even
 
 @router.get("/{id}/events", **_EXCLUDED)
 async def list_instance_events(
-    runtime: RuntimeDep, caller: CallerDep, instance_id: InstanceId, filters: FiltersDep, paging: PagingDep
+    runtime: RuntimeDep,
+    caller: CallerDep,
+    instance_id: InstanceId,
+    filters: FiltersDep,
+    paging: UncountedPagingDep,
 ) -> list[LoggedEventBody]:
     """Lists the events of an instance, the newest first. Their numbers have no gap, except where events were
     pruned."""

@@ -12,7 +12,15 @@ from app import ceql
 from app.api.answers import done
 from app.api.bodies import JsonRoute
 from app.api.deps import CallerDep, RuntimeDep
-from app.api.paging import PAGE_SIZE, NextPageQuery, PageQuery, PageSizeQuery, PagingDep
+from app.api.paging import (
+    PAGE_SIZE,
+    NextPageQuery,
+    OnwardPagingDep,
+    PageSizeQuery,
+    PagingDep,
+    UnknownPageQuery,
+    refuse_number,
+)
 from app.api.problems import responses
 from app.ceql import Condition
 from app.delivery import notifications
@@ -51,7 +59,7 @@ Where = Annotated[
 async def list_notifications(
     runtime: RuntimeDep,
     caller: CallerDep,
-    paging: PagingDep,
+    paging: OnwardPagingDep,
     topics: Annotated[
         list[str] | None, Query(alias="topics[]", description="`instance-<id>-<key>-events`; required.")
     ] = None,
@@ -60,7 +68,6 @@ async def list_notifications(
     knows has none."""
     if not topics:
         raise BadRequest("topics[]: is required")
-    _refuse_offset(paging.offset)
     found, rest = await notifications.find(
         runtime, caller.account_id, topics, below=paging.after, limit=paging.size
     )
@@ -105,13 +112,13 @@ async def list_deliveries(
     caller: CallerDep,
     response: Response,
     where: Where = "",
-    page: PageQuery = 1,
+    page: UnknownPageQuery = 1,
     page_size: PageSizeQuery = PAGE_SIZE,
     next_page: NextPageQuery = "",
 ) -> list[DeliveryBody]:
     """Lists deliveries by subscription, the oldest first. A page looks at 5,000 of them at most and may then
     hold fewer than `pageSize`; it is the last one only if it brings no token."""
-    _refuse_offset(0 if next_page else page - 1)
+    refuse_number(page, next_page)
     size = min(page_size, PAGE_SIZE)
     found, rest = await notifications.find_deliveries(
         runtime, caller.account_id, _condition(where), after=_place(next_page), limit=size
@@ -192,12 +199,6 @@ async def list_deliveries_of_notification(
     return [
         wire.delivery(item, wire.notification(sent), wire.subscription(item.subscribed)) for item in found
     ]
-
-
-def _refuse_offset(offset: int) -> None:
-    """Raises BadRequest: whoever counts the pages would never learn that he has got the same one again."""
-    if offset:
-        raise BadRequest("page: is not known here; go on with nextPage")
 
 
 def _condition(where: str) -> Condition:

@@ -19,6 +19,9 @@ PageQuery = Annotated[int, Query(alias="page", ge=1, description="Page, from 1."
 PageSizeQuery = Annotated[
     int, Query(alias="pageSize", ge=1, description="Rows per page; a larger one than allowed is cut.")
 ]
+UnknownPageQuery = Annotated[int, Query(alias="page", ge=1, include_in_schema=False)]
+"""Of lists that new rows come to at the front, where the pages have no numbers."""
+
 NextPageQuery = Annotated[
     str, Query(alias="nextPage", max_length=20_000, description="Elements-Next-Page-Token.")
 ]
@@ -84,6 +87,31 @@ async def _paging(
     return Paging(after, offset, size, wants_total, response)
 
 
+async def _uncounted(
+    response: Response,
+    page: PageQuery = 1,
+    page_size: PageSizeQuery = PAGE_SIZE,
+    next_page: NextPageQuery = "",
+) -> Paging:
+    return await _paging(response, page, page_size, next_page, wants_total=False)
+
+
+async def _onward(
+    response: Response,
+    page: UnknownPageQuery = 1,
+    page_size: PageSizeQuery = PAGE_SIZE,
+    next_page: NextPageQuery = "",
+) -> Paging:
+    refuse_number(page, next_page)
+    return await _paging(response, page, page_size, next_page, wants_total=False)
+
+
+def refuse_number(page: int, next_page: str) -> None:
+    """Raises BadRequest: whoever counts the pages would never learn that he has got the same one again."""
+    if page > 1 and not next_page:
+        raise BadRequest("page: is not known here; go on with nextPage")
+
+
 def _row_id(token: str) -> int:
     digits = token if token.isascii() and token.isdecimal() and len(token) <= len(str(LARGEST_ID)) else ""
     if not digits or int(digits) > LARGEST_ID:
@@ -92,3 +120,9 @@ def _row_id(token: str) -> int:
 
 
 PagingDep = Annotated[Paging, Depends(_paging)]
+
+UncountedPagingDep = Annotated[Paging, Depends(_uncounted)]
+"""Of lists of millions of rows, which nobody waits to see counted."""
+
+OnwardPagingDep = Annotated[Paging, Depends(_onward)]
+"""Of such lists where the pages have no numbers, either."""

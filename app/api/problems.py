@@ -113,4 +113,22 @@ def _sentence(item: dict[str, Any]) -> str:
     """`configuration.subdomain: Field required`, without the value, which may be a secret."""
     location: Sequence[Any] = item["loc"]
     names = [str(part) for part in location[1:]]  # the first one is where it was: body, query, path
-    return f"{'.'.join(names) or location[0]}: {item['msg']}"
+    return f"{'.'.join(names) or location[0]}: {_words(item)}"
+
+
+def _words(item: dict[str, Any]) -> str:
+    """What is wrong, in words that say nothing of how it was found."""
+    context = item.get("ctx") or {}
+    match item["type"], context:
+        case (("too_short" | "string_too_short"), {"min_length": least}):
+            return f"must have at least {_counted(least, item)}"
+        case (("too_long" | "string_too_long"), {"max_length": most}):
+            return f"must have at most {_counted(most, item)}"
+        case (("literal_error" | "enum"), {"expected": words}):
+            return f"must be {words}"
+    return str(item["msg"]).removeprefix("Value error, ")
+
+
+def _counted(number: int, item: dict[str, Any]) -> str:
+    unit = "character" if isinstance(item.get("input"), str) else "item"
+    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"

@@ -29,6 +29,9 @@ _CHANGES = 200  # of one call that are taken from it; each 20 of them repeat its
 HEADER = "element-instances"
 """Names instances, where the URL of a call does not."""
 
+_NOT_GENUINE = "a call was refused: its signature or secret is not that of this instance"
+_UNPROVED = "a call that proves nothing only had the account polled"
+
 log = logging.getLogger(__name__)
 
 
@@ -126,7 +129,9 @@ async def _refuse(runtime: Runtime, refused: Sequence[Called], *, hint: bool) ->
     ids = [item.webhook.id for item in refused]
     async with runtime.database.write() as connection:
         hinted = await _hint(connection, runtime, ids, now) if hint else {}
-        await rows.count_refused(connection, ids, now=now, hinted=list(hinted))
+        await rows.count_refused(
+            connection, ids, _UNPROVED if hint else _NOT_GENUINE, now=now, hinted=list(hinted)
+        )
     for instance_id in hinted.values():
         runtime.wakeups.hint(instance_id)
     for item in refused:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, case, delete, exists, insert, literal, or_, select, update
+from sqlalchemy import and_, case, delete, exists, func, insert, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.store import leases
@@ -166,15 +166,27 @@ async def count_received(
 
 
 async def count_refused(
-    connection: AsyncConnection, webhook_ids: Sequence[int], *, now: datetime, hinted: Sequence[int] = ()
+    connection: AsyncConnection,
+    webhook_ids: Sequence[int],
+    words: str,
+    *,
+    now: datetime,
+    hinted: Sequence[int] = (),
 ) -> None:
-    """Counts a call that the vendor did not make, for each of these; it has `hinted` the pollers of some."""
+    """Counts a call that the vendor did not make, for each of these; it has `hinted` the pollers of some. The
+    words never replace what else is wrong: anybody can call."""
     ordered = select(_webhooks.c.id).where(_webhooks.c.id.in_(webhook_ids)).order_by(_webhooks.c.id)
     hint = case((_webhooks.c.id.in_(hinted), literal(now, UtcDateTime())), else_=_webhooks.c.hinted_at)
     await connection.execute(
         update(_webhooks)
         .where(_webhooks.c.id.in_(ordered.with_for_update()))
-        .values(refused=_webhooks.c.refused + 1, refused_at=now, hinted_at=hint)
+        .values(
+            refused=_webhooks.c.refused + 1,
+            refused_at=now,
+            hinted_at=hint,
+            error=func.coalesce(_webhooks.c.error, words),
+            error_at=func.coalesce(_webhooks.c.error_at, literal(now, UtcDateTime())),
+        )
     )
 
 

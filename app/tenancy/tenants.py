@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app import audit
 from app.audit import Action
-from app.errors import Unauthorized
+from app.errors import BadRequest, Unauthorized
 from app.store import accounts, instances, tenants, users
 from app.store.engine import Database
 from app.store.tables import Instance, Role, SecretKind
@@ -48,7 +48,9 @@ def digest(secret: str) -> str:
 
 
 async def create_organization(database: Database, name: str, *, email: str, now: datetime) -> NewSecrets:
-    """Creates an organization with an account and a user, and answers their secrets."""
+    """Creates an organization with an account and a user, and answers their secrets. Raises BadRequest."""
+    if not name.strip():
+        raise BadRequest("name: is required")
     async with database.write() as connection:
         return await _create(connection, name, email, now)
 

@@ -206,7 +206,7 @@ async def _anywhere(connection: AsyncConnection, email: str, organization_id: in
         raise NotFound(f"No user with the address '{email}' found")
     if len(found) > 1:
         known = ", ".join(str(user.organization_id) for user in found)
-        raise Conflict(f"'{email}' is a user of the organizations {known}: name one of them")
+        raise Conflict(f"'{email}' is a user of the organizations {known}: name one with --organization")
     return found[0]
 
 

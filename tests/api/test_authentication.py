@@ -319,7 +319,7 @@ async def test_the_command_says_what_is_wrong_in_one_sentence(gateway: Gateway) 
     for words, stdin, said in (
         (["nobody@example.com"], PASSWORD, "No user"),
         (["test@example.com"], "short", "8 to 1000"),
-        (["test@example.com"], PASSWORD, "organizations 1, 2"),
+        (["test@example.com"], PASSWORD, "organizations 1, 2: name one with --organization"),
     ):
         done = command(gateway, *words, stdin=stdin)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)

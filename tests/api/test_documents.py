@@ -162,8 +162,11 @@ async def test_where_chooses_rows(
     [
         "where=event_date >",
         "where=(",
+        "where=event_date>'nonsense'",
+        "where=event_type='Created'",
         "cursor=abc",
         "cursor=-1",
+        "nextPage=zzz",
         "pageSize=0",
         "pageSize=many",
         "raw=perhaps",

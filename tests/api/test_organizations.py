@@ -8,6 +8,9 @@ import pytest
 from gateway import Gateway
 from people import People, asked, called, hire, let_time_pass, logged_in, settle, works
 
+from app.errors import BadRequest
+from app.tenancy import tenants
+
 
 @pytest.fixture
 async def people(gateway: Gateway) -> People:
@@ -98,3 +101,10 @@ async def test_an_overlap_is_a_number_of_seconds(gateway: Gateway, overlap: str)
     assert answer.status_code == 400
     assert "overlap" in answer.json()["message"]
     assert await works(gateway, gateway.platform)
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+async def test_an_organization_without_a_name_is_not_created(gateway: Gateway, name: str) -> None:
+    now = gateway.runtime.clock.now()
+    with pytest.raises(BadRequest, match="name: is required"):
+        await tenants.create_organization(gateway.runtime.database, name, email="a@b.example", now=now)

@@ -106,7 +106,9 @@ async def test_name_and_tags_are_replaced_and_an_empty_list_clears(gateway: Gate
     changed = await patch(gateway, made, {"name": "New name", "tags": ["a", "b"]})
     assert (changed["name"], changed["tags"]) == ("New name", ["a", "b"])
     assert (await patch(gateway, made, {"tags": []}))["tags"] == []
-    assert (await patch(gateway, made, {"name": "", "tags": None}))["name"] == "New name"
+    assert (await patch(gateway, made, {"name": None, "tags": None}))["name"] == "New name"
+    for name in ("", "<b></b>"):
+        assert (await patch(gateway, made, {"name": name}, 400))["message"].startswith("name: ")
 
 
 async def test_the_whole_instance_can_be_sent_back(gateway: Gateway) -> None:
@@ -763,3 +765,14 @@ async def test_a_deleted_subscription_comes_back_when_its_callback_is_named_agai
     assert await rows(gateway, Subscription) == []
     await patch(gateway, made, {"configuration": {URL: f"{receiver_url}/first"}})
     assert len(await rows(gateway, Subscription)) == 1
+
+
+async def test_a_switch_that_cannot_be_read_changes_nothing(gateway: Gateway, receiver_url: str) -> None:
+    made = await gateway.connect(**watched(receiver_url))
+    await patch(gateway, made, {"configuration": {ENABLED: 1}}, 400)
+    assert len(await rows(gateway, Poller)) == 1
+    await let_in(gateway, made, **{ENABLED: " true", "event.notification.ordered": "sure"})
+    renamed = await patch(gateway, made, {"name": "Other"})
+    assert renamed["eventsEnabled"] is True
+    assert (await patch(gateway, made, {"configuration": {ENABLED: " TRUE"}}))["eventsEnabled"] is True
+    assert len(await rows(gateway, Poller)) == 1

@@ -95,6 +95,8 @@ async def test_a_call_that_the_vendor_did_not_make_is_refused_and_counted(
     shown = await scene.shown(instance)
     assert (shown["received"], shown["refused"]) == (0, 1)
     assert shown["refusedDate"]
+    assert shown["error"] == "a call was refused: its signature or secret is not that of this instance"
+    assert shown["errorDate"] == shown["refusedDate"]
     assert "vendor call refused" in caplog.text
     assert "confidential" not in caplog.text
 

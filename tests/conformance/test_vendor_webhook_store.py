@@ -227,10 +227,14 @@ async def test_who_is_out_of_use_takes_no_place_of_an_owner(filled: Filled, chan
 async def test_a_refused_call_counts_for_all_and_hints_some(filled: Filled) -> None:
     one, two = await filled.webhook(), await filled.webhook()
     async with filled.database.write() as connection:
-        await vendor_webhooks.count_refused(connection, [one.id, two.id], now=NOW, hinted=[two.id])
+        await vendor_webhooks.count_refused(connection, [one.id, two.id], "no", now=NOW, hinted=[two.id])
         found = await vendor_webhooks.unhinted(connection, [one.id, two.id], since=NOW - timedelta(seconds=1))
     assert found == {one.id: one.instance_id}
+    async with filled.database.write() as connection:
+        await vendor_webhooks.count_refused(connection, [one.id], "again", now=NOW + timedelta(seconds=1))
+        await connection.execute(update(table(VendorWebhook)).values(refused=1, refused_at=NOW))
     rows = [await filled.row(item.instance_id) for item in (one, two)]
+    assert [(row.error, row.error_at) for row in rows if row] == [("no", NOW)] * 2  # what was first stays
     assert [(row.refused, row.refused_at, row.hinted_at) for row in rows if row] == [
         (1, NOW, None),
         (1, NOW, NOW),
@@ -243,7 +247,7 @@ async def test_calls_are_counted_also_at_the_same_time(filled: Filled) -> None:
     async def count(number: int) -> None:
         async with filled.database.write() as connection:
             if number % 2:
-                await vendor_webhooks.count_refused(connection, [made.id], now=NOW)
+                await vendor_webhooks.count_refused(connection, [made.id], "no", now=NOW)
             else:
                 assert await vendor_webhooks.count_received(connection, made.id, now=NOW, hinted=True)
 
