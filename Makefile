@@ -17,7 +17,7 @@ demo: $(INSTALLED)  ## The same once; exits 0 when the webhook has arrived
 	$(BIN)/python -m app demo
 
 test: $(INSTALLED)  ## The whole test suite, PostgreSQL and kill -9 included
-	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(INSTALLED)  ## Lint, format, types, import direction, migrations, documents, image, locks
 	$(BIN)/ruff check .
