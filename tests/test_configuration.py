@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app import configuration, event_settings
-from app.configuration import as_text, is_secret
+from app.configuration import as_text, as_texts, is_secret
 from app.errors import BadRequest
 from app.event_settings import EventSettings
 from app.providers.egnyte import Egnyte
@@ -338,7 +338,7 @@ def test_what_is_no_choice_is_refused_with_all_words_and_taken_from_an_export(
 ) -> None:
     with pytest.raises(BadRequest, match=rf"^configuration\.{key}: .* is not valid; one of {words}$"):
         wire.given({key: value})
-    assert wire.texts({key: value}) == {key: as_text(value)}
+    assert as_texts({key: value}) == {key: as_text(value)}
 
 
 def test_an_empty_key_is_refused() -> None:

@@ -63,8 +63,9 @@ async def list_events(
     try:
         page = await documents.changes(runtime, instance, cursor=next_page or cursor, limit=page_size)
     except BadRequest as error:
-        named = error.message.startswith("cursor:") and next_page  # which is one, under another name
-        raise BadRequest(f"nextPage{error.message[6:]}") if named else error from None
+        if not next_page or not error.message.startswith("cursor:"):
+            raise
+        raise BadRequest(error.message.replace("cursor", "nextPage", 1)) from None  # under its other name
     rows = [wire.row(change, raw=answers.raw) for change in page.changes]
     shown = [row for row in rows if matches is None or matches(row)]
     headers = {"Elements-Events-Cursor": page.cursor}

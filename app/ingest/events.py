@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -55,27 +55,25 @@ class Package:
 
 def grant_revoked(instance_id: int, version: int, reason: str | None, now: datetime) -> Change:
     """What an owner is told once when the vendor no longer takes the grant of his account."""
-    return Change(
-        event_id=f"gateway:grant_revoked:{version}",
-        event_type="UNKNOWN",
-        object_type="instance",
-        object_id=str(instance_id),
-        date=now,
-        change="grant_revoked",
-        raw={"reason": reason},
-    )
+    return _of_instance(instance_id, "grant_revoked", str(version), now, {"reason": reason})
 
 
 def gap(instance_id: int, resource: str, *, since: datetime | None, until: datetime) -> Change:
     """What an owner is told when the vendor no longer had the events between these times."""
+    lost = {"from": since.isoformat() if since else None, "to": until.isoformat()}
+    return _of_instance(instance_id, "gap", f"{resource}:{until.isoformat()}", until, lost)
+
+
+def _of_instance(instance_id: int, change: str, key: str, date: datetime, raw: Mapping[str, Any]) -> Change:
+    """What the gateway itself tells of an instance, once for each `key`."""
     return Change(
-        event_id=f"gateway:gap:{resource}:{until.isoformat()}",
+        event_id=f"gateway:{change}:{key}",
         event_type="UNKNOWN",
         object_type="instance",
         object_id=str(instance_id),
-        date=until,
-        change="gap",
-        raw={"from": since.isoformat() if since else None, "to": until.isoformat()},
+        date=date,
+        change=change,
+        raw=raw,
     )
 
 

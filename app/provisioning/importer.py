@@ -29,7 +29,6 @@ from app.store.tenants import Caller
 from app.tenancy.tenants import digest
 from app.upstream import oauth
 from app.vault.credentials import app_of
-from app.wire import instances as wire
 from app.wire import storable
 from app.wire.instances import ExportedInstance
 
@@ -197,7 +196,7 @@ async def _of_callback(runtime: Runtime, wanted: EventSettings) -> list[str]:
 def _draft(runtime: Runtime, provider: Provider, body: ExportedInstance) -> _Draft:
     values = {
         key: value
-        for key, value in wire.texts(body.configuration).items()
+        for key, value in configuration.as_texts(body.configuration).items()
         if not (value == configuration.MASK and configuration.is_secret(key))
     }
     values, notes = _with_events(runtime, values)

@@ -335,14 +335,9 @@ def _date(moment: Any) -> str | None:
     return dates.seconds(moment) if moment else None
 
 
-def texts(values: Mapping[str, Any]) -> dict[str, str | None]:
-    """A configuration as it is kept: every value a string."""
-    return configuration.as_texts(values)
-
-
 def given(values: Mapping[str, Any]) -> dict[str, str | None]:
-    """The same of one that somebody sets now. Raises BadRequest for what it must not hold."""
-    found = texts(values)
+    """A configuration that somebody sets now, as it is kept. Raises BadRequest for what it must not hold."""
+    found = configuration.as_texts(values)
     if "" in found:
         raise BadRequest("configuration: a key is empty")
     configuration.check_choices(found)

@@ -12,7 +12,7 @@ import pytest
 from box_account import Box
 from gateway import Gateway
 from held import Held
-from processes import PATIENCE
+from processes import PATIENCE, until
 from sqlalchemy import event, select, update
 
 from app import event_settings
@@ -70,9 +70,8 @@ class Bench:
         await self.until(lambda: self.waits() >= waits)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while not await asyncio.to_thread(condition):
-                await asyncio.sleep(0.01)
+        """The vendor is asked in a thread of its own: it answers from this process."""
+        await until(lambda: asyncio.to_thread(condition), "what the vendor should be asked")
 
     async def until_names(self, *names: str) -> None:
         """Returns when these and no other files have been told of."""
